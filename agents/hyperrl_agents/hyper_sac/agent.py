@@ -1,0 +1,111 @@
+"""HyperSAC: SAC whose value functions are generated from the state."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from stable_baselines3 import SAC
+from stable_baselines3.common.policies import BasePolicy
+from torch import Tensor
+
+from hyperrl.sb3.critics import HyperContinuousCritic
+from hyperrl.sb3.diagnostics import CriticDiagnostics, LossMeans
+from hyperrl.sb3.policies import HyperSACCnnPolicy, HyperSACMultiInputPolicy, HyperSACPolicy
+from hyperrl.sb3.polyak import polyak_update
+from hyperrl_agents.hyper_sac import losses
+
+
+class HyperSAC(SAC):
+    """Soft actor-critic with hypernetwork critics (Sarafian, Keynan & Kraus, ICML 2021).
+
+    Takes the arguments of Stable-Baselines3's `SAC`; ``policy_kwargs`` takes ``critic`` besides:
+    ``"fast"`` (default), ``"compact"``, ``"paper"`` or a `HyperCriticConfig`.
+
+    Example:
+        >>> from hyperrl import HyperSAC
+        >>> model = HyperSAC("MlpPolicy", "Pendulum-v1", policy_kwargs=dict(critic="fast"))
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": HyperSACPolicy,
+        "CnnPolicy": HyperSACCnnPolicy,
+        "MultiInputPolicy": HyperSACMultiInputPolicy,
+    }
+    critic: HyperContinuousCritic
+    critic_target: HyperContinuousCritic
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self._diagnostics = CriticDiagnostics(self.critic)
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        """Update temperature, critics and actor on every step, targets at their interval.
+
+        Args:
+            gradient_steps: Number of updates.
+            batch_size: Transitions per update.
+        """
+        self.policy.set_training_mode(True)
+        optimizers = [self.actor.optimizer, self.critic.optimizer]
+        if self.ent_coef_optimizer is not None:
+            optimizers.append(self.ent_coef_optimizer)
+        self._update_learning_rate(optimizers)
+        means = LossMeans()
+        for step in range(gradient_steps):
+            batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]
+            if self.use_sde:
+                self.actor.reset_noise()
+            actions, log_prob = self.actor.action_log_prob(batch.observations)
+            log_prob = log_prob.reshape(-1, 1)
+            ent_coef = self._update_temperature(log_prob, means)
+
+            values = self.critic(batch.observations, batch.actions)
+            critic_loss = losses.critic_loss(values, self._td_target(batch, ent_coef))
+            self.critic.optimizer.zero_grad()
+            critic_loss.backward()
+            self._diagnostics.observe(self._n_updates + step + 1, batch, values)
+            self.critic.optimizer.step()
+            means.add("critic_loss", critic_loss)
+
+            actor_loss = losses.actor_loss(self.critic(batch.observations, actions), log_prob, ent_coef)
+            self.actor.optimizer.zero_grad()
+            actor_loss.backward()
+            self.actor.optimizer.step()
+            means.add("actor_loss", actor_loss)
+            if step % self.target_update_interval == 0:
+                polyak_update(list(self.critic.parameters()), list(self.critic_target.parameters()), self.tau)
+                polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
+        self._n_updates += gradient_steps
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/critic_learning_rate", self.critic.optimizer.param_groups[0]["lr"])
+        means.record(self.logger)
+        self._diagnostics.record(self.logger)
+
+    def _update_temperature(self, log_prob: Tensor, means: LossMeans) -> Tensor:
+        """Step the temperature's optimiser, if there is one, and return the temperature before the step."""
+        if self.ent_coef_optimizer is None or self.log_ent_coef is None:
+            means.add("ent_coef", self.ent_coef_tensor)
+            return self.ent_coef_tensor
+        ent_coef = self.log_ent_coef.detach().exp()
+        loss = losses.temperature_loss(self.log_ent_coef, log_prob, float(self.target_entropy))
+        self.ent_coef_optimizer.zero_grad()
+        loss.backward()
+        self.ent_coef_optimizer.step()
+        means.add("ent_coef", ent_coef)
+        means.add("ent_coef_loss", loss)
+        return ent_coef
+
+    @torch.no_grad()
+    def _td_target(self, batch: Any, ent_coef: Tensor) -> Tensor:
+        discounts = self.gamma if batch.discounts is None else batch.discounts
+        next_actions, next_log_prob = self.actor.action_log_prob(batch.next_observations)
+        next_values = self.critic_target(batch.next_observations, next_actions)
+        return losses.td_target(batch.rewards, batch.dones, discounts, next_values, next_log_prob, ent_coef)
+
+    def learn(self, *args: Any, tb_log_name: str = "HyperSAC", **kwargs: Any) -> HyperSAC:
+        """Train; the arguments are those of Stable-Baselines3's ``learn``."""
+        return super().learn(*args, tb_log_name=tb_log_name, **kwargs)
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_diagnostics"]

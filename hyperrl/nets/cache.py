@@ -1,0 +1,77 @@
+"""Generated weights kept while neither the condition nor the hypernetwork changes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+
+import torch
+from torch import Tensor
+
+from hyperrl.errors import ConfigError
+from hyperrl.nets.generated import Generated
+from hyperrl.nets.hypernet import HyperNet
+
+
+class GenerationCache:
+    """Least-recently-used store of detached `Generated` weights, for acting.
+
+    An entry is served only if its condition is equal to the one asked for and no parameter or buffer of the
+    hypernetwork was written in place since (optimiser steps, ``load_state_dict`` and Polyak averaging are
+    seen; writes through ``tensor.data`` are not, so call `invalidate` after those).
+
+    Args:
+        hyper: The hypernetwork.
+        size: Number of conditions kept.
+
+    Raises:
+        ConfigError: If the size is not positive.
+    """
+
+    def __init__(self, hyper: HyperNet, size: int = 64) -> None:
+        if size < 1:
+            raise ConfigError(f"a cache of generated weights needs room for at least 1 condition, got {size}")
+        self.hyper = hyper
+        self.size = size
+        self.hits = 0
+        self.misses = 0
+        self._version: tuple[tuple[int, int], ...] = ()
+        self._entries: OrderedDict[Hashable, tuple[Tensor, Generated]] = OrderedDict()
+
+    def generate(self, condition: Tensor, key: Hashable = None) -> Generated:
+        """Return weights for a condition, generating them only if they are not at hand.
+
+        Args:
+            condition: ``[*batch, condition_dim]``.
+            key: A name for the condition, such as an environment's index; its values by default.
+
+        Raises:
+            ShapeError, NonFiniteError, BoundsError: As `HyperNet.generate`.
+        """
+        version = self._parameter_version()
+        if version != self._version:
+            self.invalidate()
+            self._version = version
+        if key is None:
+            key = (tuple(condition.shape), tuple(condition.flatten().tolist()))
+        entry = self._entries.get(key)
+        if entry is not None and torch.equal(entry[0], condition):
+            self._entries.move_to_end(key)
+            self.hits += 1
+            return entry[1]
+        self.misses += 1
+        with torch.no_grad():
+            generated = self.hyper.generate(condition).detach()
+        self._entries[key] = (condition.detach().clone(), generated)
+        self._entries.move_to_end(key)
+        if len(self._entries) > self.size:
+            self._entries.popitem(last=False)
+        return generated
+
+    def invalidate(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+
+    def _parameter_version(self) -> tuple[tuple[int, int], ...]:
+        tensors = (*self.hyper.parameters(), *self.hyper.buffers())
+        return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)

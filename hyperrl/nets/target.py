@@ -1,0 +1,120 @@
+"""Stateless application of generated weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from hyperrl.errors import ConfigError, ShapeError, unknown_name
+from hyperrl.nets.activations import ACTIVATIONS
+from hyperrl.nets.contraction import CONTRACTIONS, Contraction, apply_weight
+from hyperrl.nets.generated import Generated
+from hyperrl.nets.spec import TargetSpec
+
+
+class TargetMLP:
+    """Multi-layer perceptron whose weights come from outside.
+
+    Leading dimensions alone say how weights and inputs pair up. With weights ``[*batch, ...]`` the input
+    is ``[*batch, *rows, in]``: no batch dimensions share one network among all rows, a batch as long as
+    the input gives each row its own, and a batch of groups shares each network within its group.
+
+    Args:
+        spec: The network, built by `TargetSpec.mlp`.
+        contraction: ``auto`` picks the cheapest exact order per layer; the others force one.
+
+    Raises:
+        ConfigError: If the spec has no dense layers.
+        UnknownNameError: If the contraction is unknown.
+    """
+
+    def __init__(self, spec: TargetSpec, contraction: Contraction = "auto") -> None:
+        if not spec.layers:
+            raise ConfigError("TargetMLP needs a spec with dense layers; use VmapTarget for other modules")
+        if contraction not in CONTRACTIONS:
+            raise unknown_name("contraction", contraction, CONTRACTIONS)
+        self.spec = spec
+        self.contraction = contraction
+
+    def __call__(self, generated: Generated, x: Tensor) -> Tensor:
+        """Apply the network.
+
+        Args:
+            generated: Weights with batch dimensions ``[*batch]``.
+            x: ``[*batch, *rows, in]``.
+
+        Returns:
+            ``[*batch, *rows, out]``.
+
+        Raises:
+            ShapeError: If the input does not start with the batch dimensions or end in ``in``.
+        """
+        batch = generated.batch_shape
+        fan_in = self.spec.layers[0].in_features
+        if x.shape[-1] != fan_in or x.shape[: len(batch)] != batch or x.dim() <= len(batch):
+            raise ShapeError(
+                f"expected an input of shape {tuple(batch)} + (*rows, {fan_in}), got {tuple(x.shape)}"
+            )
+        rows = x.shape[len(batch) : -1]
+        grouped = len(batch) > 0
+        h = x.reshape(batch.numel(), rows.numel(), fan_in) if grouped else x
+        for layer, weight in zip(self.spec.layers, generated.weights, strict=True):
+            if len(batch) > 1:
+                weight = weight.map(lambda value: value.flatten(0, len(batch) - 1), batch_only=True)
+            h = apply_weight(weight, h, self.contraction)
+            if layer.gain is not None:
+                h = h * self._vector(generated, layer.gain)
+            if layer.bias is not None:
+                h = h + self._vector(generated, layer.bias)
+            h = ACTIVATIONS[layer.activation](h)
+        return h.reshape(*batch, *rows, h.shape[-1])
+
+    @staticmethod
+    def _vector(generated: Generated, name: str) -> Tensor:
+        value = generated.vector(name)
+        return value if value.dim() == 1 else value.flatten(0, -2).unsqueeze(1)
+
+
+class VmapTarget:
+    """Application of generated weights to any module, by ``vmap`` over ``functional_call``.
+
+    Slower than `TargetMLP` at small batches; meant for convolutions, attention and the like. The module
+    itself is a template: its own parameters are used only where the spec leaves a parameter out.
+
+    Args:
+        module: Module whose parameters the spec describes (`TargetSpec.from_module`).
+        spec: The generated parameters.
+    """
+
+    def __init__(self, module: nn.Module, spec: TargetSpec) -> None:
+        self.module = module
+        self.spec = spec
+
+    def __call__(self, generated: Generated, x: Tensor) -> Tensor:
+        """Apply the module.
+
+        Args:
+            generated: Weights with batch dimensions ``[*batch]``.
+            x: ``[*batch, *rows, *input]``; ``rows`` is whatever batch the module itself accepts.
+
+        Returns:
+            ``[*batch, *rows, *output]``.
+
+        Raises:
+            ShapeError: If the input does not start with the batch dimensions.
+        """
+        batch = generated.batch_shape
+        if x.shape[: len(batch)] != batch:
+            raise ShapeError(f"expected an input starting with {tuple(batch)}, got {tuple(x.shape)}")
+        parameters = generated.as_dict()
+        if not batch:
+            return self._call(parameters, x)
+        flat = {name: value.flatten(0, len(batch) - 1) for name, value in parameters.items()}
+        out: Tensor = vmap(self._call, randomness="different")(flat, x.flatten(0, len(batch) - 1))
+        return out.unflatten(0, batch)
+
+    def _call(self, parameters: dict[str, Tensor], x: Tensor) -> Any:
+        return functional_call(self.module, parameters, (x,))

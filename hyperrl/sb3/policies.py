@@ -1,0 +1,96 @@
+"""Policies with a hyper critic, for our agents and for Stable-Baselines3's own TD3 and SAC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, NatureCNN
+from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.sac.policies import SACPolicy
+from stable_baselines3.td3.policies import TD3Policy
+
+from hyperrl.sb3.critic_config import HyperCriticConfig, critic_config
+from hyperrl.sb3.critics import HyperContinuousCritic
+from hyperrl.sb3.learning_rate import scale_learning_rate
+
+_FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+
+
+class HyperCriticMixin:
+    """What a TD3 or SAC policy needs to have a hyper critic.
+
+    Takes every argument of the policy that it is mixed into, and:
+
+    Args:
+        critic: ``fast``, ``compact``, ``paper``, a `HyperCriticConfig`, or a mapping with its fields. It
+            decides the critic's shape; ``net_arch`` shapes the actor.
+    """
+
+    def __init__(
+        self, *args: Any, critic: str | HyperCriticConfig | Mapping[str, Any] = "fast", **kwargs: Any
+    ) -> None:
+        self.critic_config = critic_config(critic)
+        optimizer_class = kwargs.get("optimizer_class", torch.optim.Adam)
+        optimizer_kwargs = dict(kwargs.get("optimizer_kwargs") or {})
+        if optimizer_class in _FUSED and not {"fused", "foreach", "capturable"} & set(optimizer_kwargs):
+            optimizer_kwargs["fused"] = True
+        super().__init__(*args, **{**kwargs, "optimizer_kwargs": optimizer_kwargs})
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        super()._build(lr_schedule)  # type: ignore[misc]
+        rate = self.critic_config.learning_rate
+        if rate is not None:
+            scale_learning_rate(self.critic.optimizer, rate / lr_schedule(1))  # type: ignore[attr-defined]
+
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> HyperContinuousCritic:
+        """Build one critic (the online or the target one)."""
+        settings = self._update_features_extractor(self.critic_kwargs, features_extractor)  # type: ignore[attr-defined]
+        for name in ("net_arch", "activation_fn"):
+            settings.pop(name)
+        return HyperContinuousCritic(config=self.critic_config, **settings).to(self.device)  # type: ignore[attr-defined]
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        parameters: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
+        return {**parameters, "critic": self.critic_config}
+
+
+class HyperTD3Policy(HyperCriticMixin, TD3Policy):
+    """TD3's policy with a hyper critic; also works in Stable-Baselines3's own ``TD3``."""
+
+
+class HyperTD3CnnPolicy(HyperTD3Policy):
+    """The same for images."""
+
+    def __init__(self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN, **kwargs: Any):
+        super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
+
+
+class HyperTD3MultiInputPolicy(HyperTD3Policy):
+    """The same for dictionaries of observations."""
+
+    def __init__(
+        self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = CombinedExtractor, **kwargs: Any
+    ):
+        super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
+
+
+class HyperSACPolicy(HyperCriticMixin, SACPolicy):
+    """SAC's policy with a hyper critic; also works in Stable-Baselines3's own ``SAC``."""
+
+
+class HyperSACCnnPolicy(HyperSACPolicy):
+    """The same for images."""
+
+    def __init__(self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN, **kwargs: Any):
+        super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
+
+
+class HyperSACMultiInputPolicy(HyperSACPolicy):
+    """The same for dictionaries of observations."""
+
+    def __init__(
+        self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = CombinedExtractor, **kwargs: Any
+    ):
+        super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
