@@ -53,8 +53,10 @@ def apply_weight(weight: GeneratedWeight, x: Tensor, contraction: Contraction = 
         order = choose(conditions, rows, k, fan_in, fan_out) if contraction == "auto" else contraction
         if order == "materialise":
             return _batched(x, weight.dense())
-        total = _outer(weight.bank, weight.coefficients, x) if order == "outer" else _xw(
-            weight.bank, weight.coefficients, x
+        total = (
+            _outer(weight.bank, weight.coefficients, x)
+            if order == "outer"
+            else _xw(weight.bank, weight.coefficients, x)
         )
     if weight.base is not None:
         base = _batched(x, weight.base)

@@ -259,7 +259,9 @@ def make_encoder(encoder: str | Sequence[str] | Encoder, condition_dim: int) -> 
     """
     if isinstance(encoder, Encoder):
         if encoder.input_dim != condition_dim:
-            raise ShapeError(f"the encoder takes {encoder.input_dim} dimensions, the condition has {condition_dim}")
+            raise ShapeError(
+                f"the encoder takes {encoder.input_dim} dimensions, the condition has {condition_dim}"
+            )
         return encoder
     names = [encoder] if isinstance(encoder, str) else list(encoder)
     steps: list[Encoder] = []

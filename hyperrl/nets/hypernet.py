@@ -78,7 +78,9 @@ class HyperNet(nn.Module):
         features = kind_class.default_features if features is None else features
         self.trunk: nn.Module
         if not kind_class.takes_trunk and (hidden or features is not None or trunk != "mlp"):
-            raise ConfigError("a linear hypernetwork has no trunk: leave out its widths, or use the kind 'mlp'")
+            raise ConfigError(
+                "a linear hypernetwork has no trunk: leave out its widths, or use the kind 'mlp'"
+            )
         if trunk == "residual":
             self.trunk = ResidualTrunk(encoded, hidden, blocks, trunk_init_scale)
             feature_dim = self.trunk.output_dim
@@ -93,7 +95,9 @@ class HyperNet(nn.Module):
         try:
             self.head = kind_class(spec, feature_dim, **kind_options)
         except TypeError as error:
-            raise ConfigError(f"{kind_class.__name__} does not take the options {sorted(kind_options)}") from error
+            raise ConfigError(
+                f"{kind_class.__name__} does not take the options {sorted(kind_options)}"
+            ) from error
         config = InitConfig(init) if isinstance(init, str) else init
         self.head.initialise(config, self.measure_second_moment(condition_sample))
 
@@ -146,7 +150,9 @@ class HyperNet(nn.Module):
 
     def _probes(self) -> Tensor:
         encoder = self.encoder
-        first = next((module for module in encoder.modules() if isinstance(module, CosSin | EmbeddingTable)), None)
+        first = next(
+            (module for module in encoder.modules() if isinstance(module, CosSin | EmbeddingTable)), None
+        )
         if isinstance(first, CosSin):
             return first.low + (first.high - first.low) * torch.rand(_PROBES, first.input_dim)
         if isinstance(first, EmbeddingTable):

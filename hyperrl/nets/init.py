@@ -71,7 +71,9 @@ class HeadBlock:
 
 
 @torch.no_grad()
-def initialise(blocks: Iterable[HeadBlock], spec: TargetSpec, config: InitConfig, second_moment: float) -> None:
+def initialise(
+    blocks: Iterable[HeadBlock], spec: TargetSpec, config: InitConfig, second_moment: float
+) -> None:
     """Fill heads and bases in place.
 
     Args:

@@ -136,8 +136,12 @@ class TargetSpec:
             last = index == len(sizes) - 2
             init_gain = output_init_gain if last else 1.0
 
-            def add(role: Role, shape: tuple[int, ...], at: tuple[int, int, int] = (index, fan_in, fan_out),
-                    factor: float = init_gain) -> str:
+            def add(
+                role: Role,
+                shape: tuple[int, ...],
+                at: tuple[int, int, int] = (index, fan_in, fan_out),
+                factor: float = init_gain,
+            ) -> str:
                 name = f"layers.{at[0]}.{role}"
                 tensors.append(TensorSpec(name, shape, role, *at, factor))
                 return name
@@ -239,7 +243,9 @@ class TargetSpec:
             ShapeError: If the last dimension is not ``P``.
         """
         if flat.dim() < 1 or flat.shape[-1] != self.numel:
-            raise ShapeError(f"a flat weight vector must end in {self.numel} numbers, got {tuple(flat.shape)}")
+            raise ShapeError(
+                f"a flat weight vector must end in {self.numel} numbers, got {tuple(flat.shape)}"
+            )
         views = {}
         for tensor in self.tensors:
             start = self.offsets[tensor.name]

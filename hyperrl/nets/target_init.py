@@ -33,7 +33,9 @@ def sample_weight(weight: Tensor, scheme: str, gain: float, generator: torch.Gen
     weight.mul_(gain)
 
 
-def sample_bias(bias: Tensor, scheme: str, fan_in: int, gain: float, generator: torch.Generator | None) -> None:
+def sample_bias(
+    bias: Tensor, scheme: str, fan_in: int, gain: float, generator: torch.Generator | None
+) -> None:
     """Fill ``bias`` in place: U(±1/sqrt(in)) for ``torch``, as in ``nn.Linear``; zero otherwise."""
     if scheme == "torch":
         bias.uniform_(-1 / sqrt(fan_in), 1 / sqrt(fan_in), generator=generator)

@@ -75,10 +75,14 @@ class ResidualTrunk(nn.Module):
         init_scale: Dense weights start as U(±init_scale / sqrt(fan_in)); biases keep torch's default.
     """
 
-    def __init__(self, input_dim: int, widths: Sequence[int], blocks: int = 2, init_scale: float = 0.5) -> None:
+    def __init__(
+        self, input_dim: int, widths: Sequence[int], blocks: int = 2, init_scale: float = 0.5
+    ) -> None:
         super().__init__()
         if not widths or any(width < 1 for width in widths) or blocks < 0:
-            raise ConfigError(f"a residual trunk needs positive widths, got {list(widths)} with {blocks} blocks")
+            raise ConfigError(
+                f"a residual trunk needs positive widths, got {list(widths)} with {blocks} blocks"
+            )
         layers: list[nn.Module] = []
         for fan_in, width in zip([input_dim, *widths[:-1]], widths, strict=True):
             layers.append(nn.Linear(fan_in, width))

@@ -1,6 +1,14 @@
 """Everything that extends Stable-Baselines3's shared parts: critics, policies, learning rates."""
 
-from hyperrl.sb3.critic_config import COMPACT, CRITICS, FAST, PAPER, HyperCriticConfig, critic_config
+from hyperrl.sb3.critic_config import (
+    COMPACT,
+    CRITICS,
+    FAST,
+    PAPER,
+    SAC_CRITICS,
+    HyperCriticConfig,
+    critic_config,
+)
 from hyperrl.sb3.critics import HyperContinuousCritic, HyperQ
 from hyperrl.sb3.policies import (
     HyperSACCnnPolicy,
@@ -16,6 +24,7 @@ __all__ = [
     "CRITICS",
     "FAST",
     "PAPER",
+    "SAC_CRITICS",
     "HyperContinuousCritic",
     "HyperCriticConfig",
     "HyperQ",

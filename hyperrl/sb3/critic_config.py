@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from math import isfinite
+from dataclasses import dataclass, field, fields, replace
+from math import isfinite, sqrt
+from numbers import Real
 from typing import Any, Literal
 
 from hyperrl.errors import ConfigError, unknown_name
 from hyperrl.nets import CONTRACTIONS, Contraction, InitConfig
+from hyperrl.nets.hypernet import resolve_kind
+
+_CONDITIONS = ("state", "action")
+_TRUNKS = ("mlp", "residual")
+_TRUNK_FIELDS = ("trunk", "trunk_hidden", "features", "activation", "layer_norm", "trunk_init_scale")
+_SMALL_HEAD = InitConfig("bias_hyper", 0.1)
 
 
 @dataclass(frozen=True)
@@ -20,16 +27,17 @@ class HyperCriticConfig:
             the other way round (AS-Hyper; Sarafian et al., ICML 2021).
         hidden: Hidden widths of the generated network.
         gain: Whether the generated layers have a gain per unit.
-        kind: Kind of hypernetwork head.
+        kind: Kind of hypernetwork head. A kind without a trunk (``linear``) does not use the fields of the
+            trunk below.
         kind_options: Further arguments of the kind (``rank``, ``modules``).
         encoder: Encoder of the condition, or several.
         trunk: ``mlp`` or ``residual`` (HypeRL's primary network).
         trunk_hidden: Hidden widths of the primary network; all its widths if it is residual.
-        features: Features K that feed the head (``mlp`` trunk).
+        features: Features K that feed the head (``mlp`` trunk); None takes the kind's default.
         activation: Activation of an ``mlp`` trunk.
         layer_norm: Whether an ``mlp`` trunk normalises its hidden layers.
         feature_norm: Normalisation of the features, see `hyperrl.nets.trunk.FeatureNorm`.
-        init: Initialiser of the head.
+        init: Initialiser of the head; a name or a mapping stands for `InitConfig` with those fields.
         target_init: How the generated network would start if it were a plain one.
         trunk_init_scale: Initial scale of a residual trunk.
         learning_rate: The critic's learning rate where it differs from the agent's; a schedule of the agent
@@ -37,7 +45,7 @@ class HyperCriticConfig:
         contraction: Order of evaluation, see `hyperrl.nets.contraction`.
 
     Raises:
-        ConfigError: If a value is out of range.
+        ConfigError: If a value has the wrong type or is out of range.
         UnknownNameError: If a name is unknown.
     """
 
@@ -53,7 +61,7 @@ class HyperCriticConfig:
     activation: str = "relu"
     layer_norm: bool = False
     feature_norm: str = "l2"
-    init: InitConfig = InitConfig("bias_hyper", 0.1)
+    init: InitConfig = _SMALL_HEAD
     target_init: str = "torch"
     trunk_init_scale: float = 0.5
     learning_rate: float | None = None
@@ -62,44 +70,88 @@ class HyperCriticConfig:
     def __post_init__(self) -> None:
         """Refuse impossible values; lists from a configuration file become tuples."""
         for name in ("hidden", "trunk_hidden"):
-            widths = tuple(getattr(self, name))
-            if any(not isinstance(width, int) or isinstance(width, bool) or width < 1 for width in widths):
-                raise ConfigError(f"critic.{name} must hold positive integers, got {list(widths)}")
-            object.__setattr__(self, name, widths)
+            object.__setattr__(self, name, _widths(name, getattr(self, name)))
+        object.__setattr__(self, "init", _init_config(self.init))
         if isinstance(self.encoder, list):
             object.__setattr__(self, "encoder", tuple(self.encoder))
-        if self.condition not in ("state", "action"):
-            raise unknown_name("critic condition", str(self.condition), ("state", "action"))
-        if self.contraction not in CONTRACTIONS:
-            raise unknown_name("contraction", str(self.contraction), CONTRACTIONS)
-        rate = self.learning_rate
-        if rate is not None and not (isfinite(rate) and rate > 0):
-            raise ConfigError(f"critic.learning_rate must be a positive number, got {rate}")
+        if not isinstance(self.kind_options, Mapping):
+            raise ConfigError(f"critic.kind_options must be a table of options, got {self.kind_options!r}")
+        for name in ("gain", "layer_norm"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"critic.{name} must be true or false, got {getattr(self, name)!r}")
+        choices = {"condition": _CONDITIONS, "trunk": _TRUNKS, "contraction": CONTRACTIONS}
+        for name, valid in choices.items():
+            if getattr(self, name) not in valid:
+                raise unknown_name(f"critic {name}", str(getattr(self, name)), valid)
+        if self.features is not None and (not _is_whole(self.features) or self.features < 1):
+            raise ConfigError(f"critic.features must be a positive integer, got {self.features!r}")
+        _require_positive("trunk_init_scale", self.trunk_init_scale)
+        if self.learning_rate is not None:
+            _require_positive("learning_rate", self.learning_rate)
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> HyperCriticConfig:
-        """Build from plain data; ``preset`` names what the other keys change.
+    def from_mapping(
+        cls, values: Mapping[str, Any], presets: Mapping[str, HyperCriticConfig] | None = None
+    ) -> HyperCriticConfig:
+        """Build from plain data; ``preset`` names what the other keys change (``fast`` if absent).
+
+        Args:
+            values: Fields of this class, and ``preset``.
+            presets: The presets by name; `CRITICS` if None.
 
         Raises:
             UnknownNameError: If a key or the preset is unknown.
-            ConfigError: If a value is out of range.
+            ConfigError: If a value is out of range, or one of the trunk is given for a kind that has none.
         """
         settings = dict(values)
-        base = critic_config(settings.pop("preset", "fast"))
-        names = {entry.name: getattr(base, entry.name) for entry in fields(cls)}
+        base = critic_config(settings.pop("preset", "fast"), presets)
+        names = tuple(entry.name for entry in fields(cls))
         for key in settings:
             if key not in names:
-                raise unknown_name("critic setting", key, (*names, "preset"))
-        init = settings.get("init")
-        if isinstance(init, str):
-            settings["init"] = InitConfig(init)
-        elif isinstance(init, Mapping):
-            known = {entry.name for entry in fields(InitConfig)}
-            for key in init:
-                if key not in known:
-                    raise unknown_name("critic initialiser setting", str(key), known)
-            settings["init"] = InitConfig(**init)
-        return cls(**{**names, **settings})
+                raise unknown_name("critic setting", str(key), (*names, "preset"))
+        config = replace(base, **settings)
+        unused = [key for key in settings if key in _TRUNK_FIELDS]
+        if unused and not resolve_kind(config.kind).takes_trunk:
+            raise ConfigError(
+                f"the critic kind {config.kind!r} has no trunk: leave out {', '.join(unused)}, "
+                f"or use the kind 'mlp'"
+            )
+        return config
+
+
+def _widths(name: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, (list, tuple)) or any(not _is_whole(width) or width < 1 for width in value):
+        raise ConfigError(f"critic.{name} must hold positive integers, such as [256, 256], got {value!r}")
+    return tuple(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _require_positive(name: str, value: Any) -> None:
+    if not _is_number(value) or not (isfinite(value) and value > 0):
+        raise ConfigError(f"critic.{name} must be a positive number, got {value!r}")
+
+
+def _init_config(init: Any) -> InitConfig:
+    if isinstance(init, InitConfig):
+        return init
+    if isinstance(init, str):
+        return InitConfig(init)
+    if not isinstance(init, Mapping):
+        raise ConfigError(f"critic.init must be the name of an initialiser or a table, got {init!r}")
+    known = [entry.name for entry in fields(InitConfig)]
+    for key in init:
+        if key not in known:
+            raise unknown_name("critic initialiser setting", str(key), known)
+    if not _is_number(init.get("scale", 0)):
+        raise ConfigError(f"critic.init.scale must be a number of at least 0, got {init['scale']!r}")
+    return InitConfig(**init)
 
 
 PAPER = HyperCriticConfig(
@@ -123,26 +175,38 @@ COMPACT = HyperCriticConfig(
 FAST = HyperCriticConfig()
 
 CRITICS: dict[str, HyperCriticConfig] = {"fast": FAST, "compact": COMPACT, "paper": PAPER}
+"""The critics by name, with the constants that the paper uses for TD3."""
+
+SAC_CRITICS: dict[str, HyperCriticConfig] = {
+    name: replace(config, trunk_init_scale=sqrt(0.5)) if config.trunk == "residual" else config
+    for name, config in CRITICS.items()
+}
+"""The same for SAC, where the paper's code starts the primary network 1.41 times as large."""
 
 
-def critic_config(critic: str | HyperCriticConfig | Mapping[str, Any]) -> HyperCriticConfig:
+def critic_config(
+    critic: str | HyperCriticConfig | Mapping[str, Any],
+    presets: Mapping[str, HyperCriticConfig] | None = None,
+) -> HyperCriticConfig:
     """Turn what a user gives as ``policy_kwargs=dict(critic=...)`` into a config.
 
     Args:
         critic: ``fast``, ``compact`` or ``paper``; a config; or a mapping with its fields.
+        presets: What the names stand for; `CRITICS` if None.
 
     Raises:
         UnknownNameError: If no preset has that name.
         ConfigError: If it is something else.
     """
+    presets = CRITICS if presets is None else presets
     if isinstance(critic, HyperCriticConfig):
         return critic
     if isinstance(critic, Mapping):
-        return HyperCriticConfig.from_mapping(critic)
+        return HyperCriticConfig.from_mapping(critic, presets)
     if not isinstance(critic, str):
         raise ConfigError(
-            f"critic must be one of {sorted(CRITICS)} or a HyperCriticConfig, got {type(critic).__name__}"
+            f"critic must be one of {sorted(presets)} or a HyperCriticConfig, got {type(critic).__name__}"
         )
-    if critic not in CRITICS:
-        raise unknown_name("critic", critic, CRITICS)
-    return CRITICS[critic]
+    if critic not in presets:
+        raise unknown_name("critic", critic, presets)
+    return presets[critic]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BaseModel, ContinuousCritic
@@ -9,8 +11,10 @@ from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from hyperrl.nets import HyperNet, TargetMLP, TargetSpec
+from hyperrl.nets import Generated, HyperNet, TargetMLP, TargetSpec
+from hyperrl.nets.hypernet import resolve_kind
 from hyperrl.sb3.critic_config import HyperCriticConfig
 
 
@@ -28,14 +32,15 @@ class HyperQ(nn.Module):
         self.on_state = config.condition == "state"
         condition_dim, input_dim = (state_dim, action_dim) if self.on_state else (action_dim, state_dim)
         spec = TargetSpec.mlp(input_dim, config.hidden, 1, gain=config.gain, init=config.target_init)
+        has_trunk = resolve_kind(config.kind).takes_trunk
         self.hyper = HyperNet(
             spec,
             condition_dim,
             config.kind,
             encoder=config.encoder,
-            trunk=config.trunk,
-            hidden=config.trunk_hidden,
-            features=config.features,
+            trunk=config.trunk if has_trunk else "mlp",
+            hidden=config.trunk_hidden if has_trunk else (),
+            features=config.features if has_trunk else None,
             activation=config.activation,
             layer_norm=config.layer_norm,
             feature_norm=config.feature_norm,
@@ -55,16 +60,25 @@ class HyperQ(nn.Module):
         Args:
             state: State features.
             action: Actions; several per state only where the state is the condition.
-            differentiate_weights: Whether gradients flow into the hypernetwork.
+            differentiate_weights: Whether gradients flow into the hypernetwork's parameters; gradients with
+                respect to the action are the same either way.
         """
-        if not self.on_state:
-            value: Tensor = self.target(self.hyper(action), state)
-            return value
+        generated = self._generate(self.condition(state, action), differentiate_weights)
+        return self.target(generated, action if self.on_state else state)
+
+    def _generate(self, condition: Tensor, differentiate_weights: bool) -> Generated:
+        generated: Generated
         if differentiate_weights:
-            return self.target(self.hyper(state), action)
-        with torch.no_grad():
-            generated = self.hyper(state)
-        return self.target(generated.detach(), action)
+            generated = self.hyper(condition)
+        elif self.on_state:
+            with torch.no_grad():
+                generated = self.hyper(condition)
+            # Parameters that all conditions share are part of what is generated, and still want gradients.
+            generated = generated.detach()
+        else:
+            constants = {name: parameter.detach() for name, parameter in self.hyper.named_parameters()}
+            generated = functional_call(self.hyper, constants, (condition,))
+        return generated
 
 
 class HyperContinuousCritic(ContinuousCritic):
@@ -74,6 +88,9 @@ class HyperContinuousCritic(ContinuousCritic):
     hypernetwork if the state is its condition. Actions from a replay buffer carry no gradient, actions from
     an actor do; by that the critic knows when the hypernetwork needs no backward pass. The result is exact:
     gradients that Stable-Baselines3 would compute there for the critic are thrown away before its next step.
+
+    Encoders with running statistics see the states (or actions) of every critic update, in training mode
+    only; Stable-Baselines3 copies their statistics to the target network.
 
     Args:
         observation_space: Observation space.
@@ -88,7 +105,7 @@ class HyperContinuousCritic(ContinuousCritic):
 
     def __init__(
         self,
-        observation_space: spaces.Space,
+        observation_space: spaces.Space[Any],
         action_space: spaces.Box,
         config: HyperCriticConfig,
         features_extractor: BaseFeaturesExtractor,
@@ -116,8 +133,12 @@ class HyperContinuousCritic(ContinuousCritic):
     def forward(self, obs: PyTorchObs, actions: Tensor) -> tuple[Tensor, ...]:
         """Values ``[B, 1]`` of every value function, for observations and actions ``[B, A]``."""
         differentiate = not actions.requires_grad
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.share_features_extractor and differentiate):
+        with torch.set_grad_enabled(
+            torch.is_grad_enabled() and not self.share_features_extractor and differentiate
+        ):
             features = self.extract_features(obs, self.features_extractor)
+        if self.training and differentiate and torch.is_grad_enabled():
+            self._update_statistics(features, actions)
         return tuple(network(features, actions, differentiate) for network in self.q_networks)
 
     def q1_forward(self, obs: PyTorchObs, actions: Tensor) -> Tensor:
@@ -126,3 +147,8 @@ class HyperContinuousCritic(ContinuousCritic):
             features = self.extract_features(obs, self.features_extractor)
         value: Tensor = self.q_networks[0](features, actions, not actions.requires_grad)
         return value
+
+    def _update_statistics(self, features: Tensor, actions: Tensor) -> None:
+        for network in self.q_networks:
+            if isinstance(network, HyperQ):
+                network.hyper.encoder.update(network.condition(features, actions))

@@ -52,12 +52,12 @@ class CriticDiagnostics:
             batch: The replay samples.
             values: Values ``[B, 1]`` that the critic gave them.
         """
-        if update % self.every != 1 and self.every != 1:
+        if self._latest and (update - 1) % self.every:
             return
         stacked = torch.cat([value.detach() for value in values], dim=1)
         self._latest = {
             "q_mean": stacked.mean().item(),
-            "q_std": stacked.std().item(),
+            "q_std": stacked.std(correction=0).item(),
             "q_min": stacked.min().item(),
             "q_max": stacked.max().item(),
             "q_disagreement": (stacked.amax(1) - stacked.amin(1)).mean().item(),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
 
-from hyperrl.sb3.critic_config import HyperCriticConfig, critic_config
+from hyperrl.errors import ConfigError
+from hyperrl.sb3.critic_config import CRITICS, SAC_CRITICS, HyperCriticConfig, critic_config
 from hyperrl.sb3.critics import HyperContinuousCritic
 from hyperrl.sb3.learning_rate import scale_learning_rate
 
@@ -25,13 +27,23 @@ class HyperCriticMixin:
 
     Args:
         critic: ``fast``, ``compact``, ``paper``, a `HyperCriticConfig`, or a mapping with its fields. It
-            decides the critic's shape; ``net_arch`` shapes the actor.
+            decides the critic's shape; ``net_arch`` and ``activation_fn`` shape the actor.
+
+    Attributes:
+        critic_presets: What the names of critics stand for in this policy.
+
+    Raises:
+        UnknownNameError: If no critic has that name, or a name within its config is unknown.
+        ConfigError: If a value of the critic is out of range, or the critic has a learning rate of its own
+            and the agent's schedule starts at zero.
     """
+
+    critic_presets: ClassVar[Mapping[str, HyperCriticConfig]] = CRITICS
 
     def __init__(
         self, *args: Any, critic: str | HyperCriticConfig | Mapping[str, Any] = "fast", **kwargs: Any
     ) -> None:
-        self.critic_config = critic_config(critic)
+        self.critic_config = critic_config(critic, self.critic_presets)
         optimizer_class = kwargs.get("optimizer_class", torch.optim.Adam)
         optimizer_kwargs = dict(kwargs.get("optimizer_kwargs") or {})
         if optimizer_class in _FUSED and not {"fused", "foreach", "capturable"} & set(optimizer_kwargs):
@@ -41,8 +53,16 @@ class HyperCriticMixin:
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)  # type: ignore[misc]
         rate = self.critic_config.learning_rate
-        if rate is not None:
-            scale_learning_rate(self.critic.optimizer, rate / lr_schedule(1))  # type: ignore[attr-defined]
+        # A policy that is loaded alone gets a schedule of zeros, and is not trained.
+        if rate is None or lr_schedule is BasePolicy._dummy_schedule:
+            return
+        start = lr_schedule(1)
+        if start <= 0:
+            raise ConfigError(
+                f"the critic's learning rate of {rate:g} follows the agent's schedule in proportion, "
+                f"which must start above 0 for that, got {start:g}"
+            )
+        scale_learning_rate(self.critic.optimizer, rate / start)  # type: ignore[attr-defined]
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> HyperContinuousCritic:
         """Build one critic (the online or the target one)."""
@@ -63,7 +83,9 @@ class HyperTD3Policy(HyperCriticMixin, TD3Policy):
 class HyperTD3CnnPolicy(HyperTD3Policy):
     """The same for images."""
 
-    def __init__(self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN, **kwargs: Any):
+    def __init__(
+        self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN, **kwargs: Any
+    ) -> None:
         super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
 
 
@@ -71,19 +93,26 @@ class HyperTD3MultiInputPolicy(HyperTD3Policy):
     """The same for dictionaries of observations."""
 
     def __init__(
-        self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = CombinedExtractor, **kwargs: Any
-    ):
+        self,
+        *args: Any,
+        features_extractor_class: type[BaseFeaturesExtractor] = CombinedExtractor,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
 
 
 class HyperSACPolicy(HyperCriticMixin, SACPolicy):
     """SAC's policy with a hyper critic; also works in Stable-Baselines3's own ``SAC``."""
 
+    critic_presets: ClassVar[Mapping[str, HyperCriticConfig]] = SAC_CRITICS
+
 
 class HyperSACCnnPolicy(HyperSACPolicy):
     """The same for images."""
 
-    def __init__(self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN, **kwargs: Any):
+    def __init__(
+        self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN, **kwargs: Any
+    ) -> None:
         super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
 
 
@@ -91,6 +120,9 @@ class HyperSACMultiInputPolicy(HyperSACPolicy):
     """The same for dictionaries of observations."""
 
     def __init__(
-        self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = CombinedExtractor, **kwargs: Any
-    ):
+        self,
+        *args: Any,
+        features_extractor_class: type[BaseFeaturesExtractor] = CombinedExtractor,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)

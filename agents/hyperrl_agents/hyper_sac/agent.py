@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import MaybeCallback
 from torch import Tensor
 
 from hyperrl.sb3.critics import HyperContinuousCritic
@@ -103,9 +104,28 @@ class HyperSAC(SAC):
         next_values = self.critic_target(batch.next_observations, next_actions)
         return losses.td_target(batch.rewards, batch.dones, discounts, next_values, next_log_prob, ent_coef)
 
-    def learn(self, *args: Any, tb_log_name: str = "HyperSAC", **kwargs: Any) -> HyperSAC:
-        """Train; the arguments are those of Stable-Baselines3's ``learn``."""
-        return super().learn(*args, tb_log_name=tb_log_name, **kwargs)
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 4,
+        tb_log_name: str = "HyperSAC",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Train; the arguments are those of Stable-Baselines3's ``learn``.
+
+        Args:
+            total_timesteps: Environment steps to take, over all environments together.
+            callback: A callback, several, or a function.
+            log_interval: Episodes between two records of the logger.
+            tb_log_name: Name of the run in TensorBoard.
+            reset_num_timesteps: Whether the count of steps starts at zero.
+            progress_bar: Whether to show one.
+        """
+        return super().learn(
+            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
+        )
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_diagnostics"]

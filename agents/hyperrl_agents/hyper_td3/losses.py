@@ -20,7 +20,9 @@ def smoothed_actions(target_actions: Tensor, noise: Tensor, noise_clip: float) -
     return (target_actions + noise.clamp(-noise_clip, noise_clip)).clamp(-1, 1)
 
 
-def td_target(rewards: Tensor, dones: Tensor, discounts: Tensor | float, next_values: Sequence[Tensor]) -> Tensor:
+def td_target(
+    rewards: Tensor, dones: Tensor, discounts: Tensor | float, next_values: Sequence[Tensor]
+) -> Tensor:
     """Clipped double-Q target ``r + gamma (1 - d) min_i Q'_i`` (eq. 10); all tensors ``[B, 1]``."""
     smallest = torch.cat(list(next_values), dim=1).amin(dim=1, keepdim=True)
     return rewards + (1 - dones) * discounts * smallest

@@ -100,7 +100,11 @@ class Kind(nn.Module, ABC):
     def _vector_blocks(self, head: Tensor) -> Iterator[HeadBlock]:
         """Head blocks of biases and gains, given their common head ``[K, V]``."""
         for tensor in self.spec.vectors:
-            yield HeadBlock(tensor, self._vector_view(head, tensor.name), self._vector_view(self.base_vectors, tensor.name))
+            yield HeadBlock(
+                tensor,
+                self._vector_view(head, tensor.name),
+                self._vector_view(self.base_vectors, tensor.name),
+            )
 
     def _matrix(self, index: int) -> TensorSpec:
         return self.spec.by_name[self.spec.layers[index].weight]

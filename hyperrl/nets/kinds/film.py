@@ -31,14 +31,19 @@ class FilmKind(Kind):
         super().__init__(spec, feature_dim)
         if not spec.layers or any(layer.bias is None for layer in spec.layers):
             raise ConfigError("feature-wise modulation needs a target spec whose dense layers have biases")
-        self.scale_head = nn.Parameter(torch.zeros(feature_dim, sum(layer.out_features for layer in spec.layers)))
+        self.scale_head = nn.Parameter(
+            torch.zeros(feature_dim, sum(layer.out_features for layer in spec.layers))
+        )
         self.vector_bank = nn.Parameter(torch.zeros(feature_dim, self.base_vectors.numel()))
 
     def forward(self, features: Tensor) -> Generated:
         """Generate from ``[*batch, K]``."""
-        scales = (1 + features @ self.scale_head).split([layer.out_features for layer in self.spec.layers], dim=-1)
+        scales = (1 + features @ self.scale_head).split(
+            [layer.out_features for layer in self.spec.layers], dim=-1
+        )
         weights = tuple(
-            GeneratedWeight(base=base, scale=scale) for base, scale in zip(self.base_weights, scales, strict=True)
+            GeneratedWeight(base=base, scale=scale)
+            for base, scale in zip(self.base_weights, scales, strict=True)
         )
         vectors = features @ self.vector_bank + self.base_vectors
         return Generated(self.spec, features.shape[:-1], weights, vectors)
@@ -51,7 +56,9 @@ class FilmKind(Kind):
             ConfigError: For every method but ``bias_hyper``, the only one that leaves a working network.
         """
         if config.method != "bias_hyper":
-            raise ConfigError(f"feature-wise modulation initialises by 'bias_hyper' only, not {config.method!r}")
+            raise ConfigError(
+                f"feature-wise modulation initialises by 'bias_hyper' only, not {config.method!r}"
+            )
         initialise(self._vector_blocks(self.vector_bank.data), self.spec, config, second_moment)
         plain = self.spec.unflatten(self.spec.init_flat())
         for layer, base in zip(self.spec.layers, self.base_weights, strict=True):

@@ -72,7 +72,9 @@ class LowRankKind(Kind):
             ConfigError: For every method but ``bias_hyper``, the only one with a low-rank meaning.
         """
         if config.method != "bias_hyper":
-            raise ConfigError(f"a low-rank hypernetwork initialises by 'bias_hyper' only, not {config.method!r}")
+            raise ConfigError(
+                f"a low-rank hypernetwork initialises by 'bias_hyper' only, not {config.method!r}"
+            )
         initialise(self._vector_blocks(self.vector_bank.data), self.spec, config, second_moment)
         self._reset_matrices(config.scale, second_moment)
 

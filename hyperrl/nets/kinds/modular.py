@@ -45,7 +45,9 @@ class ModularKind(Kind):
 
     def coefficients(self, features: Tensor) -> Tensor:
         """Template coefficients ``[*batch, L, M]`` of norm sqrt(M) per layer."""
-        raw = (features @ self.coefficient_head + self.coefficient_bias).unflatten(-1, (len(self.layer_ids), -1))
+        raw = (features @ self.coefficient_head + self.coefficient_bias).unflatten(
+            -1, (len(self.layer_ids), -1)
+        )
         return raw * (raw.square().mean(-1, keepdim=True) + 1e-8).rsqrt()
 
     def forward(self, features: Tensor) -> Generated:
@@ -56,7 +58,8 @@ class ModularKind(Kind):
             row = self.layer_ids.index(self.spec.by_name[layer.weight].layer)
             weights.append(GeneratedWeight(base=base, bank=bank, coefficients=alpha[..., row, :]))
         parts = [
-            alpha[..., self.layer_ids.index(tensor.layer), :] @ self.vector_bank[:, self.spec.vector_slices[tensor.name]]
+            alpha[..., self.layer_ids.index(tensor.layer), :]
+            @ self.vector_bank[:, self.spec.vector_slices[tensor.name]]
             for tensor in self.spec.vectors
         ]
         vectors = self.base_vectors + torch.cat(parts, dim=-1) if parts else self.base_vectors

@@ -1,0 +1,76 @@
+"""Hypernetworks in reinforcement learning, on Stable-Baselines3.
+
+The names below are loaded when first used: `import hyperrl` alone loads neither torch nor MuJoCo.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hyperrl.config import RunConfig as RunConfig
+    from hyperrl.errors import HyperRLError as HyperRLError
+    from hyperrl.evaluate import evaluate as evaluate
+    from hyperrl.nets import Generated as Generated
+    from hyperrl.nets import HyperNet as HyperNet
+    from hyperrl.nets import TargetMLP as TargetMLP
+    from hyperrl.nets import TargetSpec as TargetSpec
+    from hyperrl.run import Run as Run
+    from hyperrl.run import RunFolder as RunFolder
+    from hyperrl.sb3 import HyperCriticConfig as HyperCriticConfig
+    from hyperrl.train import train as train
+    from hyperrl_agents.hyper_sac import HyperSAC as HyperSAC
+    from hyperrl_agents.hyper_td3 import HyperTD3 as HyperTD3
+
+    __version__: str
+
+_HOMES = {
+    "Generated": "hyperrl.nets",
+    "HyperCriticConfig": "hyperrl.sb3",
+    "HyperNet": "hyperrl.nets",
+    "HyperRLError": "hyperrl.errors",
+    "HyperSAC": "hyperrl_agents.hyper_sac",
+    "HyperTD3": "hyperrl_agents.hyper_td3",
+    "Run": "hyperrl.run",
+    "RunConfig": "hyperrl.config",
+    "RunFolder": "hyperrl.run",
+    "TargetMLP": "hyperrl.nets",
+    "TargetSpec": "hyperrl.nets",
+    "evaluate": "hyperrl.evaluate",
+    "train": "hyperrl.train",
+}
+
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module when it is first used (PEP 562)."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("hyperrl")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hyperrl' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})
+
+
+class _Facade(ModuleType):
+    """Keeps `hyperrl.train` the function: the import of a submodule would put the module in its place."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _HOMES and isinstance(value, ModuleType):
+            return
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Facade

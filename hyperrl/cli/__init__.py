@@ -1,0 +1,81 @@
+"""The command line: `hyperrl VERB ...`, one file per verb, loaded when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from hyperrl.errors import HyperRLError, unknown_name
+
+# Verb, module whose `main(argv) -> int` runs it, and what it does.
+VERBS = {
+    "train": ("hyperrl.cli.train", "train an agent and leave a run folder"),
+    "evaluate": ("hyperrl.cli.evaluate", "measure the policy of a run on new episodes"),
+    "gradient-quality": (
+        "hyperrl.evaluation.gradient_quality_cli",
+        "compare a critic's action gradient with rollouts",
+    ),
+    "list": ("hyperrl.cli.list", "show the agents, environments or hypernetwork kinds"),
+    "bench": ("hyperrl.bench.cli", "measure the speed of networks and gradient steps"),
+    "doctor": ("hyperrl.cli.doctor", "check this installation"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        argv: The arguments after the program's name; None takes those of the process.
+
+    Returns:
+        The exit status: 0 for success, 2 for anything wrong in what was asked for, 130 after Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except HyperRLError as error:
+        print(f"hyperrl: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("hyperrl: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader, `head` for example, has seen enough; Python would complain once more when it closes
+        # stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        import hyperrl
+
+        print(f"hyperrl {hyperrl.__version__}")
+        return 0
+    verb = arguments[0]
+    if verb not in VERBS:
+        raise unknown_name("verb", verb, VERBS)
+    status: int = importlib.import_module(VERBS[verb][0]).main(arguments[1:])
+    return status
+
+
+def _usage() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {summary}" for verb, (_, summary) in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: hyperrl VERB ...",
+            "",
+            "Hypernetworks in reinforcement learning, on Stable-Baselines3.",
+            "",
+            *lines,
+            "",
+            "hyperrl VERB --help explains a verb; hyperrl --version prints the version.",
+            "For example: hyperrl train hyper-td3 --env HalfCheetah-v5 --steps 100000",
+        ]
+    )

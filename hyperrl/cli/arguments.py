@@ -1,0 +1,57 @@
+"""Parsing a verb's arguments with tyro, and saying in one sentence what was wrong with them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import tyro
+
+from hyperrl.errors import UsageError
+
+Arguments = TypeVar("Arguments")
+
+
+def parse(form: Callable[..., Arguments], argv: Sequence[str], verb: str) -> Arguments:
+    """Parse the arguments of a verb.
+
+    Args:
+        form: A dataclass with one field for each argument.
+        argv: The arguments.
+        verb: The verb, for messages and help.
+
+    Returns:
+        The form, filled in. `--help` prints the help and exits with 0, as tyro does.
+
+    Raises:
+        UsageError: The arguments do not fit the form.
+    """
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(form, args=list(argv), prog=f"hyperrl {verb}")
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UsageError(f"{_sentence(complaint.getvalue())}; see hyperrl {verb} --help") from None
+
+
+def _sentence(box: str) -> str:
+    """Take the first part of tyro's error box, and the first of its suggestions."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    lines = [
+        line.strip().strip("│").strip() for line in plain.splitlines() if not line.startswith(("╭", "╰"))
+    ]
+    parts = [" ".join(part.split()) for part in re.split(r"─{3,}", " ".join(lines))]
+    sentence = parts[0].rstrip(".") or "the arguments cannot be understood"
+    sentence = sentence[0].lower() + sentence[1:]
+    for part in parts[1:]:
+        suggestion = (
+            re.search(r"(?<!\S)--?[a-z][\w-]*", part) if part.startswith("Perhaps you meant") else None
+        )
+        if suggestion is not None:
+            return f"{sentence}, did you mean {suggestion.group()}?"
+    return sentence

@@ -1,0 +1,64 @@
+"""`hyperrl evaluate`: measure the policy of a run on new episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from hyperrl.cli.arguments import parse
+from hyperrl.config import parse_value
+from hyperrl.errors import UsageError
+
+
+def _flag(metavar: str) -> Any:
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
+
+
+@dataclass(frozen=True)
+class EvaluateArguments:
+    """Play deterministic episodes with seeds that the run has not used, and write DIR/eval/episodes.csv."""
+
+    run: tyro.conf.Positional[Annotated[str, _flag("DIR")]] = ""
+    """The run's folder."""
+    episodes: Annotated[str, _flag("K")] = "20"
+    """How many episodes (20)."""
+    seed: Annotated[str, _flag("S")] = "0"
+    """Seed of this evaluation (0)."""
+    checkpoint: Annotated[str, _flag("final|best")] = "final"
+    """Which weights (final)."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb.
+
+    Args:
+        argv: The arguments after the verb.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        HyperRLError: The arguments are wrong, or the run cannot be evaluated.
+    """
+    arguments = parse(EvaluateArguments, argv, "evaluate")
+    if not arguments.run:
+        raise UsageError("evaluate needs the folder of a run, for example hyperrl evaluate runs/my-run")
+
+    from hyperrl.evaluate import evaluate
+
+    result = evaluate(
+        arguments.run,
+        parse_value(arguments.episodes),
+        seed=parse_value(arguments.seed),
+        checkpoint=arguments.checkpoint,
+    )
+    config = result.folder.config()
+    print(f"{config.agent} on {config.env}, checkpoint {result.checkpoint} after {result.steps:,} steps")
+    print(f"{len(result.episodes)} episodes, return with 95 % bootstrap interval:")
+    for name, interval in (("mean", result.mean), ("IQM", result.iqm)):
+        print(f"  {name:<4}  {interval.estimate:10.1f}  [{interval.low:.1f}, {interval.high:.1f}]")
+    print(result.file)
+    return 0

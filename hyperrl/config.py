@@ -1,0 +1,208 @@
+"""The settings of one run: a frozen dataclass that is checked when built and written as `run.toml`.
+
+`RunConfig` checks what can be checked without loading anything: types, ranges, the device's name. Names of
+agents, environments and arguments are checked by `hyperrl.agent_arguments` and `hyperrl.environments` before
+a run starts.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from hyperrl.errors import ConfigError, unknown_name
+from hyperrl.ranges import whole
+
+DEVICES = ("auto", "cpu", "cuda")
+
+_RANGES = {
+    "steps": whole(1, 1e12),
+    "seed": whole(0, 2**32 - 1),
+    "n_envs": whole(1, 4096),
+    "threads": whole(1, 1024),
+    "eval_episodes": whole(1, 100_000),
+    "eval_every": whole(0, 1e12),
+}
+_TEXTS = ("agent", "env", "preset", "policy", "device")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a training run.
+
+    Attributes:
+        agent: Name of the agent, as `hyperrl list agents` shows it.
+        env: Gymnasium id of the environment.
+        steps: Environment steps to train for, over all environments together.
+        seed: Seed of the whole run, from 0 to 2^32 - 1.
+        out: Run folder; None chooses one under `$HYPERRL_RUNS` or `./runs`.
+        preset: Name of the preset that the settings came from.
+        device: Where the networks run: "auto", "cpu" or "cuda".
+        n_envs: Number of environments stepped together.
+        threads: CPU threads of torch. One is the fastest for small networks.
+        policy: "MlpPolicy", "CnnPolicy" or "MultiInputPolicy".
+        eval_episodes: Episodes of each evaluation.
+        eval_every: Steps between evaluations while training; 0 evaluates before and after only.
+        env_kwargs: Keyword arguments of the environment.
+        agent_kwargs: Keyword arguments of the algorithm, as TOML values.
+
+    Raises:
+        ConfigError: A value has the wrong type or is out of range.
+        UnknownNameError: The device is none of the three.
+    """
+
+    agent: str
+    env: str
+    steps: int = 1_000_000
+    seed: int = 0
+    out: str | None = None
+    preset: str = "default"
+    device: str = "auto"
+    n_envs: int = 1
+    threads: int = 1
+    policy: str = "MlpPolicy"
+    eval_episodes: int = 5
+    eval_every: int = 10_000
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    agent_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check types and ranges, and take copies of the mappings."""
+        for name in _TEXTS:
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value:
+                raise ConfigError(f"{name} must be a name, got {value!r}")
+        if self.device not in DEVICES:
+            raise unknown_name("device", self.device, DEVICES)
+        for name, allowed in _RANGES.items():
+            object.__setattr__(self, name, allowed.check(name, getattr(self, name)))
+        if self.out is not None and (not isinstance(self.out, str) or not self.out):
+            raise ConfigError(f"out must be the path of a folder, got {self.out!r}")
+        for name in ("env_kwargs", "agent_kwargs"):
+            value = getattr(self, name)
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{name} must be a table of names and values, got {value!r}")
+            object.__setattr__(self, name, _toml_values(name, value))
+
+    def to_toml(self) -> str:
+        """Return the settings as TOML; `from_toml` gives back an equal configuration."""
+        table = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return tomli_w.dumps({name: value for name, value in table.items() if value is not None})
+
+    @classmethod
+    def from_toml(cls, text: str, source: str = "run.toml") -> RunConfig:
+        """Build a configuration from TOML.
+
+        Args:
+            text: The TOML text, in the form of `to_toml`.
+            source: What the text is called in messages.
+
+        Raises:
+            ConfigError: The text is not TOML, or a value is wrong.
+            UnknownNameError: A key is unknown.
+        """
+        return cls.from_mapping(parse_toml(text, source))
+
+    @classmethod
+    def from_mapping(cls, table: Mapping[str, Any]) -> RunConfig:
+        """Build a configuration from names and values.
+
+        Args:
+            table: Values by the names of the attributes.
+
+        Raises:
+            ConfigError: The agent or the environment is missing, or a value is wrong.
+            UnknownNameError: A key is unknown.
+        """
+        for key in table:
+            if key not in SETTINGS:
+                raise unknown_name("setting", key, SETTINGS)
+        for key in ("agent", "env"):
+            if key not in table:
+                raise ConfigError(f"the {key} is missing, for example {key} = {_EXAMPLES[key]!r}")
+        return cls(**table)
+
+
+SETTINGS = tuple(f.name for f in dataclasses.fields(RunConfig))
+_EXAMPLES = {"agent": "hyper-td3", "env": "HalfCheetah-v5"}
+
+
+def parse_toml(text: str, source: str) -> dict[str, Any]:
+    """Parse TOML text.
+
+    Args:
+        text: The text.
+        source: What the text is called in messages.
+
+    Raises:
+        ConfigError: The text is not TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source} is not valid TOML: {error}") from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ConfigError: The file cannot be read or is not TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"the configuration file {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the configuration file {path} is not UTF-8 text") from error
+    return parse_toml(text, str(path))
+
+
+def parse_value(text: str) -> Any:
+    """Read one value from a command line: a TOML value, or a bare word, which stands for itself.
+
+    Args:
+        text: For example "0.1", "true", "[64, 64]", "'auto'" or plainly "auto".
+
+    Raises:
+        ConfigError: The text is neither.
+    """
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        table = {}
+    if table.keys() == {"value"}:
+        return table["value"]
+    if re.fullmatch(r"[^\W\d][\w./:-]*", text):
+        return text
+    raise ConfigError(f"{text!r} is neither a TOML value nor a single word")
+
+
+def _toml_values(name: str, value: Any) -> Any:
+    """Return a deep copy, refusing what TOML cannot hold, so that `run.toml` always says all of it."""
+    if isinstance(value, Mapping):
+        return {_key(name, key): _toml_values(f"{name}.{key}", item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_toml_values(f"{name}[{index}]", item) for index, item in enumerate(value)]
+    if isinstance(value, (bool, int, float, str)):
+        return copy.copy(value)
+    raise ConfigError(
+        f"{name} must be a TOML value (a number, text, true or false, a list or a table), got {value!r}"
+    )
+
+
+def _key(name: str, key: object) -> str:
+    if not isinstance(key, str):
+        raise ConfigError(f"the keys of {name} must be text, got {key!r}")
+    return key

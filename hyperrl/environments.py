@@ -1,0 +1,127 @@
+"""Building environments by their Gymnasium id, and refusing those that an agent cannot use."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from hyperrl.errors import ConfigError, MissingExtraError, UnsupportedSpaceError, unknown_name
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.vec_env import VecEnv
+
+_LOG = logging.getLogger(__name__)
+
+
+def check_env_id(env_id: str) -> None:
+    """Refuse an environment id that Gymnasium does not know.
+
+    Args:
+        env_id: The id, optionally "module:id" to import the module that registers it first.
+
+    Raises:
+        UnknownNameError: There is no such id; the sentence has the nearest one.
+        ConfigError: The module before the colon cannot be imported.
+    """
+    module, colon, name = env_id.rpartition(":")
+    if colon:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ConfigError(
+                f"the module {module!r} of the environment {env_id!r} cannot be imported: {error}"
+            ) from error
+    if name not in gym.registry:
+        raise unknown_name("environment", name, gym.registry)
+
+
+def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> gym.Env[Any, Any]:
+    """Build one environment.
+
+    Args:
+        env_id: A registered id.
+        env_kwargs: Keyword arguments of the environment.
+
+    Raises:
+        UnknownNameError: There is no such id.
+        MissingExtraError: The environment needs a package that is not installed.
+        ConfigError: The environment refuses its keyword arguments.
+    """
+    check_env_id(env_id)
+    _quieten_mujoco()
+    try:
+        return gym.make(env_id, **(env_kwargs or {}))
+    except gym.error.DependencyNotInstalled as error:
+        raise MissingExtraError(f"the environment {env_id!r} needs another package: {error}") from error
+    except (TypeError, ValueError, AttributeError, ImportError, gym.error.Error) as error:
+        raise ConfigError(f"the environment {env_id!r} cannot be built: {error}") from error
+
+
+def make_vec_env(env_id: str, env_kwargs: Mapping[str, Any], n_envs: int, seed: int) -> VecEnv:
+    """Build environments that are stepped together in this process, each with a `Monitor`.
+
+    Args:
+        env_id: A registered id.
+        env_kwargs: Keyword arguments of each environment.
+        n_envs: How many.
+        seed: Seed of the first; the others take the numbers that follow.
+    """
+    from stable_baselines3.common.env_util import make_vec_env as make
+
+    return make(lambda: make_env(env_id, env_kwargs), n_envs=n_envs, seed=seed)
+
+
+def check_spaces(env: gym.Env[Any, Any], agent: str, policy: str) -> int:
+    """Refuse an environment whose spaces the agent or the policy cannot use.
+
+    Args:
+        env: The environment.
+        agent: The agent's name, for messages.
+        policy: Name of the policy.
+
+    Returns:
+        The number of action dimensions.
+
+    Raises:
+        UnsupportedSpaceError: The actions are not a bounded Box, or the policy does not fit the observations.
+    """
+    actions, observations = env.action_space, env.observation_space
+    name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+    if not isinstance(actions, spaces.Box):
+        raise UnsupportedSpaceError(
+            f"{agent} needs a Box action space, but {name} has {actions}: "
+            f"choose an environment with continuous actions"
+        )
+    if not (np.isfinite(actions.low).all() and np.isfinite(actions.high).all()):
+        raise UnsupportedSpaceError(
+            f"{agent} needs bounded actions, but {name} has {actions}: wrap it in RescaleAction"
+        )
+    if isinstance(observations, spaces.Dict) != (policy == "MultiInputPolicy"):
+        right = "MultiInputPolicy" if isinstance(observations, spaces.Dict) else "MlpPolicy"
+        raise UnsupportedSpaceError(
+            f"the policy {policy} does not fit the {type(observations).__name__} observations of {name}: "
+            f"use {right}"
+        )
+    return int(np.prod(actions.shape))
+
+
+def _quieten_mujoco() -> None:
+    """Send MuJoCo's warnings to `logging`; MuJoCo would write a MUJOCO_LOG.TXT into the working directory."""
+    try:
+        import mujoco
+    except ImportError:
+        return
+    if mujoco.get_mju_user_warning() is None:
+        mujoco.set_mju_user_warning(_log_mujoco_warning)
+
+
+def _log_mujoco_warning(message: str) -> None:
+    # Each of Gymnasium's own models brings this one: nothing that a user can act upon.
+    level = logging.DEBUG if "settotalmass" in message else logging.WARNING
+    _LOG.log(level, "MuJoCo: %s", message)

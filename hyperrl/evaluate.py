@@ -1,0 +1,164 @@
+"""The second verb: measure the policy of a run on episodes that it has never seen."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from hyperrl.agent_arguments import build_agent_kwargs, check_agent_kwargs
+from hyperrl.config import RunConfig
+from hyperrl.environments import check_spaces, make_env, make_vec_env
+from hyperrl.errors import RunFolderError
+from hyperrl.evaluation.rollout import Episode, play_episodes
+from hyperrl.evaluation.statistics import Interval, bootstrap_interval, iqm
+from hyperrl.ranges import whole
+from hyperrl.registry import agents
+from hyperrl.run import RunFolder
+from hyperrl.run.checkpoint import load_policy
+from hyperrl.run.files import write_text
+from hyperrl.run.seeding import seeds_of_evaluation
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of an evaluation.
+
+    Attributes:
+        folder: The run's folder.
+        checkpoint: Name of the checkpoint.
+        steps: Environment steps that its weights had been trained for.
+        episodes: The episodes played.
+        mean: Mean return with its 95 % bootstrap interval.
+        iqm: Interquartile mean of the returns with its 95 % bootstrap interval.
+        file: The table of the episodes, in CSV.
+    """
+
+    folder: RunFolder
+    checkpoint: str
+    steps: int
+    episodes: tuple[Episode, ...]
+    mean: Interval
+    iqm: Interval
+    file: Path
+
+
+def load_agent(
+    folder: RunFolder, checkpoint: str = "final", device: str = "cpu"
+) -> tuple[BaseAlgorithm, int]:
+    """Rebuild the agent of a run from its configuration and weights, unpickling nothing.
+
+    Args:
+        folder: The run's folder.
+        checkpoint: Name of the checkpoint, "final" or "best".
+        device: Where the policy shall run.
+
+    Returns:
+        The algorithm, with one environment and an empty replay buffer, and the steps that it was trained for.
+
+    Raises:
+        HyperRLError: The run has no such checkpoint, or it is damaged, or its agent is not installed.
+    """
+    path = folder.checkpoint(checkpoint)
+    config = folder.config()
+    cls = agents.get(config.agent)
+    check_agent_kwargs(config.agent, cls, config.policy, config.agent_kwargs, config.steps)
+    venv = make_vec_env(config.env, config.env_kwargs, 1, 0)
+    kwargs = build_agent_kwargs(config.agent_kwargs, _action_size(config))
+    if "buffer_size" in kwargs or hasattr(cls, "load_replay_buffer"):
+        # A policy that only acts needs no memory for transitions.
+        kwargs["buffer_size"] = 1
+    agent: BaseAlgorithm = cls(config.policy, venv, device=device, seed=0, **kwargs)
+    steps = load_policy(agent.policy, path)
+    agent.num_timesteps = steps
+    agent.policy.set_training_mode(False)
+    return agent, steps
+
+
+def evaluate(
+    run_dir: str | Path,
+    episodes: int = 20,
+    *,
+    seed: int = 0,
+    checkpoint: str = "final",
+) -> Evaluation:
+    """Play deterministic episodes with fresh seeds and write `eval/episodes.csv`.
+
+    Args:
+        run_dir: The run's folder.
+        episodes: How many episodes.
+        seed: Seed of the evaluation; the same seed plays the same episodes.
+        checkpoint: Name of the checkpoint, "final" or "best".
+
+    Returns:
+        The episodes and their statistics.
+
+    Raises:
+        HyperRLError: There is no such run or checkpoint, or a number is out of range.
+    """
+    count = int(whole(1, 100_000).check("episodes", episodes))
+    folder = RunFolder.open(run_dir)
+    config = folder.config()
+    seeds = seeds_of_evaluation(config.seed, seed, count)
+    torch.set_num_threads(config.threads)
+    agent, steps = load_agent(folder, checkpoint)
+    env = make_env(config.env, config.env_kwargs)
+    try:
+        played = tuple(play_episodes(agent, env, seeds))
+    finally:
+        env.close()
+        if agent.env is not None:
+            agent.env.close()
+    returns = [episode.episode_return for episode in played]
+    file = folder.evaluation / "episodes.csv"
+    _write_episodes(file, config, checkpoint, steps, played)
+    return Evaluation(
+        folder, checkpoint, steps, played, bootstrap_interval(returns), bootstrap_interval(returns, iqm), file
+    )
+
+
+def _action_size(config: RunConfig) -> int:
+    env = make_env(config.env, config.env_kwargs)
+    try:
+        return check_spaces(env, config.agent, config.policy)
+    finally:
+        env.close()
+
+
+def _write_episodes(
+    file: Path, config: RunConfig, checkpoint: str, steps: int, episodes: tuple[Episode, ...]
+) -> None:
+    """Write one row for each episode; the names repeat so that tables of several runs can be joined."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(
+        [
+            "env",
+            "agent",
+            "run_seed",
+            "checkpoint",
+            "steps",
+            "episode",
+            "seed",
+            "return",
+            "length",
+            "terminated",
+        ]
+    )
+    for index, episode in enumerate(episodes):
+        names = [config.env, config.agent, config.seed, checkpoint, steps, index]
+        writer.writerow(
+            [*names, episode.seed, episode.episode_return, episode.length, int(episode.terminated)]
+        )
+    try:
+        file.parent.mkdir(exist_ok=True)
+        write_text(file, text.getvalue())
+    except OSError as error:
+        raise RunFolderError(f"{file} cannot be written: {error.strerror or error}") from error

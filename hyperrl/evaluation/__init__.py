@@ -1,0 +1,1 @@
+"""Measuring policies: rollouts, statistics, and the quality of a critic's gradients."""

@@ -1,0 +1,264 @@
+"""The folder of one run, the place where training, evaluation and export meet.
+
+```
+run.toml        the resolved configuration
+manifest.json   versions, code, machine, command, times
+status.json     state and steps
+tb/             TensorBoard logs
+ckpt/           checkpoints, one folder each: final, best
+eval/           evaluations.csv (while training), episodes.csv (later)
+```
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hyperrl.config import RunConfig
+from hyperrl.errors import RunFolderError, unknown_name
+from hyperrl.run.files import write_json
+from hyperrl.run.manifest import build_manifest, utc_now
+
+STATES = ("created", "running", "finished", "failed", "stopped")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder and the paths in it.
+
+    Attributes:
+        path: The absolute path.
+    """
+
+    path: Path
+
+    @property
+    def tensorboard(self) -> Path:
+        """Where the TensorBoard logs lie."""
+        return self.path / "tb"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints lie, one folder each."""
+        return self.path / "ckpt"
+
+    @property
+    def evaluation(self) -> Path:
+        """Where results of evaluations lie."""
+        return self.path / "eval"
+
+    @classmethod
+    def place(cls, config: RunConfig) -> Path:
+        """Return where the run's folder will be, writing nothing.
+
+        Args:
+            config: The run's configuration; its `out` or else `default_folder` says where.
+
+        Raises:
+            RunFolderError: The place is taken.
+        """
+        path = (
+            (Path(config.out) if config.out is not None else default_folder(config)).expanduser().absolute()
+        )
+        _refuse_taken(path)
+        return path
+
+    @classmethod
+    def create(cls, config: RunConfig, path: Path | None = None) -> RunFolder:
+        """Make the folder of a new run, with its configuration, manifest and status.
+
+        Args:
+            config: The run's configuration.
+            path: What `place` returned; None asks it now.
+
+        Raises:
+            RunFolderError: The place is taken, or cannot be written. Nothing that was there is touched.
+        """
+        folder = cls(path if path is not None else cls.place(config))
+        try:
+            folder._claim(config)
+        except RunFolderError:
+            raise
+        except OSError as error:
+            raise RunFolderError(
+                f"the run folder {folder.path} cannot be written: {error.strerror or error}"
+            ) from error
+        return folder
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """Return the folder of an existing run.
+
+        Args:
+            path: The folder.
+
+        Raises:
+            RunFolderError: There is no run in it.
+        """
+        folder = cls(Path(path).expanduser().absolute())
+        if not folder.path.is_dir():
+            raise RunFolderError(
+                f"there is no folder {folder.path}: give the folder that `hyperrl train` printed last"
+            )
+        if not (folder.path / "run.toml").is_file():
+            raise RunFolderError(f"{folder.path} holds no run: it has no run.toml")
+        return folder
+
+    def config(self) -> RunConfig:
+        """Read the run's configuration.
+
+        Raises:
+            RunFolderError: `run.toml` cannot be read.
+            ConfigError: It is damaged.
+        """
+        try:
+            text = (self.path / "run.toml").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunFolderError(f"{self.path / 'run.toml'} cannot be read: {error}") from error
+        return RunConfig.from_toml(text, str(self.path / "run.toml"))
+
+    def status(self) -> dict[str, Any]:
+        """Read `status.json`: `state`, `steps`, `updated` and, after a failure, `error`.
+
+        Raises:
+            RunFolderError: It is missing or damaged.
+        """
+        return self._read_json("status.json")
+
+    def set_status(self, state: str, steps: int, error: str | None = None) -> None:
+        """Replace `status.json`.
+
+        Args:
+            state: One of "created", "running", "finished", "failed", "stopped".
+            steps: Environment steps taken so far.
+            error: What went wrong, in one line.
+
+        Raises:
+            UnknownNameError: There is no such state.
+        """
+        if state not in STATES:
+            raise unknown_name("state of a run", state, STATES)
+        status = {"state": state, "steps": steps, "updated": utc_now()}
+        write_json(self.path / "status.json", status if error is None else {**status, "error": error})
+
+    def manifest(self) -> dict[str, Any]:
+        """Read `manifest.json`.
+
+        Raises:
+            RunFolderError: It is missing or damaged.
+        """
+        return self._read_json("manifest.json")
+
+    def close_manifest(self) -> None:
+        """Write the end time into `manifest.json`."""
+        write_json(self.path / "manifest.json", {**self.manifest(), "finished": utc_now()})
+
+    def checkpoint(self, name: str) -> Path:
+        """Return the folder of a checkpoint.
+
+        Args:
+            name: For example "final" or "best".
+
+        Raises:
+            RunFolderError: The run has no checkpoint yet.
+            UnknownNameError: It has others; the sentence names them.
+        """
+        found = [path.name for path in self.checkpoints.glob("*") if (path / "policy.safetensors").is_file()]
+        if not found:
+            raise RunFolderError(
+                f"the run {self.path} has no checkpoint yet: its state is {self.status()['state']}"
+            )
+        if name not in found:
+            raise unknown_name(f"checkpoint of {self.path}", name, found)
+        return self.checkpoints / name
+
+    def _claim(self, config: RunConfig) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        _refuse_taken(self.path)
+        # Mode "x" lets only one of two processes that start at the same time have the folder.
+        try:
+            with (self.path / "run.toml").open("x", encoding="utf-8") as file:
+                file.write(dataclasses.replace(config, out=None).to_toml())
+        except FileExistsError as error:
+            raise RunFolderError(f"{self.path} already holds a run: choose another folder") from error
+        write_json(self.path / "manifest.json", build_manifest(config.seed))
+        self.set_status("created", 0)
+        for folder in (self.tensorboard, self.checkpoints, self.evaluation):
+            folder.mkdir()
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        try:
+            table = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"{self.path / name} cannot be read: {error}") from error
+        if not isinstance(table, dict):
+            raise RunFolderError(f"{self.path / name} is damaged: it does not hold a JSON object")
+        return table
+
+
+def _refuse_taken(path: Path) -> None:
+    try:
+        if path.exists() and not path.is_dir():
+            raise RunFolderError(f"{path} is a file: choose a new or an empty folder")
+        if (path / "run.toml").exists():
+            raise RunFolderError(f"{path} already holds a run: choose another folder")
+        if path.is_dir() and next(path.iterdir(), None) is not None:
+            raise RunFolderError(f"{path} already holds files: choose a new or an empty folder")
+    except RunFolderError:
+        raise
+    except OSError as error:
+        raise RunFolderError(f"the run folder {path} cannot be used: {error.strerror or error}") from error
+
+
+def default_folder(config: RunConfig) -> Path:
+    """Return a new path <root>/<env>/<agent>/<UTC time>-s<seed>; the root is `$HYPERRL_RUNS` or `./runs`.
+
+    Args:
+        config: The run's configuration.
+    """
+    root = Path(os.environ.get("HYPERRL_RUNS") or "runs")
+    parent = root / _plain(config.env) / _plain(config.agent)
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-s{config.seed}"
+    path, count = parent / name, 1
+    while path.exists():
+        count += 1
+        path = parent / f"{name}-{count}"
+    return path
+
+
+def _plain(name: str) -> str:
+    """Return the name as one folder name that every file system takes."""
+    return re.sub(r"[^\w.-]+", "-", name).strip(".") or "unnamed"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training run came to.
+
+    Attributes:
+        folder: Its folder.
+        config: Its configuration.
+        steps: Environment steps taken.
+        seconds: Wall-clock time of learning, evaluations included.
+        return_before: Mean return of the evaluation before training.
+        return_after: Mean return of the evaluation after training.
+    """
+
+    folder: RunFolder
+    config: RunConfig
+    steps: int
+    seconds: float
+    return_before: float
+    return_after: float
+
+    @property
+    def steps_per_second(self) -> float:
+        """Environment steps per second of wall-clock time."""
+        return self.steps / self.seconds if self.seconds > 0 else 0.0
