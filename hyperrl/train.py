@@ -83,18 +83,23 @@ def train(config: RunConfig) -> Run:
         raise
     try:
         # With `tensorboard_log` Stable-Baselines3 would add a folder of its own below.
-        agent.set_logger(configure(str(folder.tensorboard), ["tensorboard"]))
+        logger = configure(str(folder.tensorboard), ["tensorboard"])
+        agent.set_logger(logger)
         folder.set_status("running", 0)
-        return _learn(agent, config, folder)
-    except KeyboardInterrupt:
+        try:
+            return _learn(agent, config, folder)
+        finally:
+            logger.close()
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"the run so far lies in {folder.path}")
         _stop(folder, agent)
         raise
     except BaseException as error:
+        error.add_note(f"the failed run lies in {folder.path}")
         sentence = " ".join(f"{type(error).__name__}: {error}".split())
         folder.set_status("failed", agent.num_timesteps, sentence)
         raise
     finally:
-        agent.logger.close()
         _close_envs(agent)
         folder.close_manifest()
 

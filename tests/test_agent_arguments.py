@@ -53,7 +53,12 @@ GOOD = {
     "n_steps": [1, 3],
     "optimize_memory_usage": [True, False],
     "action_noise": [{"kind": "normal", "sigma": 0.1}, {"kind": "ornstein-uhlenbeck"}, {"kind": "none"}],
-    "policy_kwargs": [{}, {"net_arch": []}, {"net_arch": {"pi": [64], "qf": [64, 64]}}, {"activation_fn": "Tanh"}],
+    "policy_kwargs": [
+        {},
+        {"net_arch": []},
+        {"net_arch": {"pi": [64], "qf": [64, 64]}},
+        {"activation_fn": "Tanh"},
+    ],
 }
 BAD = {
     "learning_rate": [0, -1e-3, 2, float("nan"), float("inf"), "fast"],
@@ -69,13 +74,20 @@ BAD = {
     "target_noise_clip": [float("nan")],
     "n_steps": [0],
     "optimize_memory_usage": [1, "yes"],
-    "action_noise": [0.1, {"sigma": 0.1}, {"kind": "normal", "sigma": -1}, {"kind": "normal", "sigma": float("nan")}],
+    "action_noise": [
+        0.1,
+        {"sigma": 0.1},
+        {"kind": "normal", "sigma": -1},
+        {"kind": "normal", "sigma": float("nan")},
+    ],
     "policy_kwargs": [3, {"net_arch": [0]}, {"net_arch": [64.5]}, {"net_arch": 64}, {"net_arch": "64"}],
     "replay_buffer_kwargs": [{"x": [float("nan")]}],
 }
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in GOOD.items() for value in values])
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in GOOD.items() for value in values]
+)
 def test_right_arguments_are_accepted_and_build_an_agent(name, value):
     kwargs = {"buffer_size": 100, "policy_kwargs": {"net_arch": [8]}, name: value}
     check(kwargs)
@@ -84,7 +96,9 @@ def test_right_arguments_are_accepted_and_build_an_agent(name, value):
         assert agent.num_timesteps == 0
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in BAD.items() for value in values]
+)
 def test_wrong_arguments_are_refused_by_name(name, value):
     with pytest.raises(ConfigError, match=name):
         check({name: value})
@@ -97,11 +111,13 @@ def test_right_entropy_coefficients(value):
 
 @pytest.mark.parametrize("value", ["auto_x", "auto_-1", "automatic", 0, -0.1, float("nan"), "auto_inf"])
 def test_wrong_entropy_coefficients(value):
-    with pytest.raises(ConfigError, match="ent_coef must be 'auto' or"):
+    with pytest.raises(ConfigError, match="ent_coef must be"):
         check({"ent_coef": value}, SAC)
 
 
-@pytest.mark.parametrize(("value", "right"), [("auto", True), (-6, True), ("auto_1", False), (float("inf"), False)])
+@pytest.mark.parametrize(
+    ("value", "right"), [("auto", True), (-6, True), ("auto_1", False), (float("inf"), False)]
+)
 def test_target_entropies(value, right):
     if right:
         check({"target_entropy": value}, SAC)
@@ -114,12 +130,21 @@ def test_target_entropies(value, right):
     ("kwargs", "text"),
     [
         ({"bach_size": 3}, "unknown argument of td3 'bach_size', did you mean 'batch_size'"),
-        ({"policy_kwargs": {"net_arh": [3]}}, "unknown argument of MlpPolicy 'net_arh', did you mean 'net_arch'"),
-        ({"policy_kwargs": {"net_arch": {"q": [3]}}}, "unknown key of policy_kwargs.net_arch 'q', did you mean 'qf'"),
+        (
+            {"policy_kwargs": {"net_arh": [3]}},
+            "unknown argument of MlpPolicy 'net_arh', did you mean 'net_arch'",
+        ),
+        (
+            {"policy_kwargs": {"net_arch": {"q": [3]}}},
+            "unknown key of policy_kwargs.net_arch 'q', did you mean 'qf'",
+        ),
         ({"policy_kwargs": {"activation_fn": "relu"}}, "unknown activation 'relu', did you mean 'ReLU'"),
         ({"policy_kwargs": {"optimizer_class": "Adm"}}, "unknown optimizer 'Adm', did you mean 'Adam'"),
         ({"action_noise": {"kind": "norml"}}, "unknown kind of action_noise 'norml', did you mean 'normal'"),
-        ({"action_noise": {"kind": "normal", "sigm": 1}}, "unknown key of action_noise 'sigm', did you mean 'sigma'"),
+        (
+            {"action_noise": {"kind": "normal", "sigm": 1}},
+            "unknown key of action_noise 'sigm', did you mean 'sigma'",
+        ),
         ({"ent_coef": 0.1}, "unknown argument of td3 'ent_coef'"),
     ],
 )

@@ -34,7 +34,14 @@ def test_what_is_no_finite_number_is_refused(allowed, value):
 
 @pytest.mark.parametrize(
     ("allowed", "value"),
-    [(whole(1), 0), (whole(1), 1.5), (whole(1, 3), 4), (above(0), 0), (above(0, 1), 1.0001), (between(0), -1e-9)],
+    [
+        (whole(1), 0),
+        (whole(1), 1.5),
+        (whole(1, 3), 4),
+        (above(0), 0),
+        (above(0, 1), 1.0001),
+        (between(0), -1e-9),
+    ],
 )
 def test_what_is_out_of_range_is_refused(allowed, value):
     with pytest.raises(ConfigError, match="got"):

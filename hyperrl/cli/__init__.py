@@ -17,7 +17,7 @@ VERBS = {
         "hyperrl.evaluation.gradient_quality_cli",
         "compare a critic's action gradient with rollouts",
     ),
-    "list": ("hyperrl.cli.list", "show the agents, environments or hypernetwork kinds"),
+    "list": ("hyperrl.cli.listing", "show the agents, environments or hypernetwork kinds"),
     "bench": ("hyperrl.bench.cli", "measure the speed of networks and gradient steps"),
     "doctor": ("hyperrl.cli.doctor", "check this installation"),
 }
@@ -36,10 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments)
     except HyperRLError as error:
-        print(f"hyperrl: {error}", file=sys.stderr)
+        _say(str(error), error)
         return 2
-    except KeyboardInterrupt:
-        print("hyperrl: stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        _say("stopped", stop)
         return 130
     except BrokenPipeError:
         # The reader, `head` for example, has seen enough; Python would complain once more when it closes
@@ -62,6 +62,11 @@ def _run(arguments: list[str]) -> int:
         raise unknown_name("verb", verb, VERBS)
     status: int = importlib.import_module(VERBS[verb][0]).main(arguments[1:])
     return status
+
+
+def _say(sentence: str, error: BaseException) -> None:
+    """Print a sentence, and after it where a run that had begun lies."""
+    print("; ".join([f"hyperrl: {sentence}", *getattr(error, "__notes__", ())]), file=sys.stderr)
 
 
 def _usage() -> str:

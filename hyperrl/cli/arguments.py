@@ -40,18 +40,22 @@ def parse(form: Callable[..., Arguments], argv: Sequence[str], verb: str) -> Arg
 
 
 def _sentence(box: str) -> str:
-    """Take the first part of tyro's error box, and the first of its suggestions."""
+    """Take the first part of tyro's error box, and the first of its suggestions.
+
+    Where the terminal has Unicode the heading is part of the frame; elsewhere it is a part of its own.
+    """
     plain = re.sub(r"\x1b\[[0-9;]*m", "", box)
-    lines = [
-        line.strip().strip("│").strip() for line in plain.splitlines() if not line.startswith(("╭", "╰"))
-    ]
-    parts = [" ".join(part.split()) for part in re.split(r"─{3,}", " ".join(lines))]
-    sentence = parts[0].rstrip(".") or "the arguments cannot be understood"
+    framed = plain.lstrip().startswith("╭")
+    lines = [line.strip(" │") for line in plain.splitlines() if not line.startswith(("╭", "╰"))]
+    parts = [" ".join(part.split()) for part in re.split(r"[-─]{5,}", " ".join(lines))]
+    if not framed:
+        del parts[0]
+    sentence = parts[0].rstrip(".") if parts and parts[0] else "the arguments cannot be understood"
     sentence = sentence[0].lower() + sentence[1:]
     for part in parts[1:]:
-        suggestion = (
-            re.search(r"(?<!\S)--?[a-z][\w-]*", part) if part.startswith("Perhaps you meant") else None
-        )
+        if not part.startswith("Perhaps you meant"):
+            continue
+        suggestion = re.search(r"(?<!\S)--?[a-z][\w-]*", part)
         if suggestion is not None:
             return f"{sentence}, did you mean {suggestion.group()}?"
     return sentence

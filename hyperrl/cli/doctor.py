@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hyperrl.cli.arguments import parse
-from hyperrl.cli.list import table
+from hyperrl.cli.listing import table
 from hyperrl.errors import PluginError
 from hyperrl.registry import Registry, agents, kinds
 from hyperrl.run.manifest import available_cores, cpu_name, package_versions
@@ -23,6 +23,7 @@ _ESSENTIAL = ("torch", "stable-baselines3", "gymnasium", "mujoco", "numpy", "saf
 _STEPS = 500
 _WRITTEN_BYTES = 8 * 2**20
 _FREE_BYTES = 2**30
+_RENDER_SECONDS = 60.0
 _RENDER = (
     "import gymnasium; env = gymnasium.make('InvertedPendulum-v5', render_mode='rgb_array');"
     "env.reset(); print(env.render().shape)"
@@ -96,7 +97,7 @@ def check_machine() -> Iterator[Finding]:
         yield Finding("gpu", "ok", "none, device 'auto' is the CPU")
 
 
-def check_mujoco() -> Iterator[Finding]:
+def check_mujoco_simulation() -> Iterator[Finding]:
     """Step a MuJoCo task."""
     from hyperrl.environments import make_env
 
@@ -112,26 +113,31 @@ def check_mujoco() -> Iterator[Finding]:
 
 
 def check_rendering() -> Iterator[Finding]:
-    """Render a frame, in another process because a missing display can end the process."""
+    """Render a frame, with the chosen backend or else with the first that works."""
     chosen = os.environ.get("MUJOCO_GL")
     for backend in (chosen,) if chosen else ("egl", "osmesa", "glfw"):
-        # The working directory is a temporary one because MuJoCo may write a log there.
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                done = subprocess.run(
-                    [sys.executable, "-c", _RENDER],
-                    env={**os.environ, "MUJOCO_GL": backend},
-                    cwd=folder,
-                    capture_output=True,
-                    timeout=60,
-                )
-            except subprocess.TimeoutExpired:
-                continue
-        if done.returncode == 0:
+        if _renders(backend):
             yield Finding("rendering", "ok", f"MUJOCO_GL={backend}")
             return
     tried = f"MUJOCO_GL={chosen} does not work" if chosen else "neither egl nor osmesa nor glfw works"
     yield Finding("rendering", "warn", f"{tried}: training works, videos do not")
+
+
+def _renders(backend: str) -> bool:
+    """Try a backend in another process, because a missing display can end the process."""
+    # The working directory is a temporary one because MuJoCo may write a log there.
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", _RENDER],
+                env={**os.environ, "MUJOCO_GL": backend},
+                cwd=folder,
+                capture_output=True,
+                timeout=_RENDER_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            return False
+    return done.returncode == 0
 
 
 def check_disk() -> Iterator[Finding]:
@@ -174,7 +180,7 @@ def _entry_points(registry: Registry, what: str) -> Finding:
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_versions,
     check_machine,
-    check_mujoco,
+    check_mujoco_simulation,
     check_rendering,
     check_disk,
     check_entry_points,

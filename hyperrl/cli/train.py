@@ -50,8 +50,8 @@ class TrainArguments:
     config: Annotated[str | None, _flag("FILE.toml")] = None
     """Settings in the form of a preset or of a run's run.toml."""
     set: Annotated[tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]], _flag("KEY=VALUE")] = ()
-    """Single settings, in TOML: arguments of the agent such as batch_size=128 or policy_kwargs.net_arch=[64,64], or
-    of the run such as eval_every=5000."""
+    """Single settings, in TOML: arguments of the agent such as batch_size=128 or
+    policy_kwargs.net_arch=[64,64], or of the run such as eval_every=5000."""
     device: Annotated[str | None, _flag("auto|cpu|cuda")] = None
     """Where the networks run (auto)."""
     n_envs: Annotated[str | None, _flag("N")] = None

@@ -2,17 +2,15 @@
 
 from hyperrl.nets.cache import GenerationCache
 from hyperrl.nets.contraction import CONTRACTIONS, Contraction
+from hyperrl.nets.encoder_chain import ENCODERS, Chain, make_encoder
 from hyperrl.nets.encoders import (
-    ENCODERS,
     RMS,
-    Chain,
     CosSin,
     DirectionLogNorm,
     EmbeddingTable,
     Encoder,
     Identity,
     RunningNorm,
-    make_encoder,
 )
 from hyperrl.nets.generated import Generated, GeneratedWeight
 from hyperrl.nets.grouping import apply_grouped

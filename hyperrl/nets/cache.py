@@ -4,21 +4,43 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from hyperrl.errors import ConfigError
 from hyperrl.nets.generated import Generated
 from hyperrl.nets.hypernet import HyperNet
 
+# Fused optimisers write parameters without raising their version, so steps are counted as well.
+_optimizer_steps = [0]
+
+
+@cache
+def _count_optimizer_steps() -> None:
+    """Count every optimiser's steps from the first cache on."""
+
+    def count(*_: Any) -> None:
+        _optimizer_steps[0] += 1
+
+    register_optimizer_step_post_hook(count)
+
+
+def _same(known: Tensor, condition: Tensor) -> bool:
+    alike = known.dtype == condition.dtype and known.device == condition.device
+    return alike and torch.equal(known, condition)
+
 
 class GenerationCache:
     """Least-recently-used store of detached `Generated` weights, for acting.
 
-    An entry is served only if its condition is equal to the one asked for and no parameter or buffer of the
-    hypernetwork was written in place since (optimiser steps, ``load_state_dict`` and Polyak averaging are
-    seen; writes through ``tensor.data`` are not, so call `invalidate` after those).
+    An entry is served only if its condition is equal to the one asked for, no optimiser in this process made
+    a step since, and no parameter or buffer of the hypernetwork was written in place (``load_state_dict``,
+    Polyak averaging). Writes through ``tensor.data`` and replayed CUDA graphs are not seen: call `invalidate`
+    after those.
 
     Args:
         hyper: The hypernetwork.
@@ -35,7 +57,8 @@ class GenerationCache:
         self.size = size
         self.hits = 0
         self.misses = 0
-        self._version: tuple[tuple[int, int], ...] = ()
+        self._version: tuple[int, tuple[tuple[int, int], ...]] | None = None
+        _count_optimizer_steps()
         self._entries: OrderedDict[Hashable, tuple[Tensor, Generated]] = OrderedDict()
 
     def generate(self, condition: Tensor, key: Hashable = None) -> Generated:
@@ -48,14 +71,14 @@ class GenerationCache:
         Raises:
             ShapeError, NonFiniteError, BoundsError: As `HyperNet.generate`.
         """
-        version = self._parameter_version()
+        version = (_optimizer_steps[0], self._parameter_version())
         if version != self._version:
             self.invalidate()
             self._version = version
         if key is None:
             key = (tuple(condition.shape), tuple(condition.flatten().tolist()))
         entry = self._entries.get(key)
-        if entry is not None and torch.equal(entry[0], condition):
+        if entry is not None and _same(entry[0], condition):
             self._entries.move_to_end(key)
             self.hits += 1
             return entry[1]

@@ -1,4 +1,4 @@
-"""Orders in which ``y = x @ (sum_k c_k Theta_k)`` can be evaluated, and the choice among them.
+"""Orders in which ``y = x @ (base + sum_k c_k Theta_k)`` can be evaluated, and the choice among them.
 
 All orders cost ``2 * B * K * in * out`` operations when every row has its own condition; they differ in
 the intermediate that they write per row: ``in * out`` (materialise), ``K * in`` (outer) or ``K * out``
@@ -17,9 +17,17 @@ from hyperrl.nets.generated import GeneratedWeight
 Contraction = Literal["auto", "materialise", "outer", "xw"]
 CONTRACTIONS: tuple[str, ...] = ("auto", "materialise", "outer", "xw")
 
+# Fitted to forward and backward times on a CPU (`hyperrl bench contraction`). The outer product and its two
+# gradients are elementwise passes, which cost twice a matrix product's write. The xw order copies the bank
+# with its first two dimensions exchanged, in runs of only `out` numbers. Forming matrices costs as much as
+# ten more of them however few there are.
+_OUTER_WRITE = 2.0
+_BANK_COPY = 3.5
+_EXTRA_MATRICES = 10
+
 
 def choose(conditions: int, rows: int, k: int, fan_in: int, fan_out: int) -> Contraction:
-    """Pick the cheapest order for a template bank.
+    """Pick the cheapest order for a template bank, by the numbers that each order writes.
 
     Args:
         conditions: Distinct conditions G.
@@ -28,61 +36,111 @@ def choose(conditions: int, rows: int, k: int, fan_in: int, fan_out: int) -> Con
         fan_in: Inputs of the layer.
         fan_out: Outputs of the layer.
     """
-    if rows > 1 or conditions == 1 or k >= max(fan_in, fan_out):
+    if rows > 1 or conditions == 1:
         return "materialise"
-    return "outer" if fan_in <= fan_out else "xw"
+    copied = 0 if fan_out == 1 else k * fan_in * fan_out
+    written: dict[Contraction, float] = {
+        "materialise": (conditions + _EXTRA_MATRICES) * fan_in * fan_out,
+        "outer": _OUTER_WRITE * conditions * k * fan_in,
+        "xw": conditions * k * fan_out + _BANK_COPY * copied,
+    }
+    return min(written, key=lambda order: written[order])
 
 
-def apply_weight(weight: GeneratedWeight, x: Tensor, contraction: Contraction = "auto") -> Tensor:
-    """Multiply ``x [G, N, in]`` (or ``[N, in]`` for weights without a batch dimension) by a generated matrix.
+def apply_weight(
+    weight: GeneratedWeight,
+    x: Tensor,
+    contraction: Contraction = "auto",
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Multiply inputs by a generated matrix and add a bias.
 
     Args:
         weight: The matrix; its batch dimensions must be flattened to ``[G]``.
-        x: Inputs.
+        x: ``[G, N, in]``; ``[G, in]`` with one row per condition; or ``[N, in]`` for a weight without a
+            batch dimension.
         contraction: Evaluation order of the template bank.
+        bias: ``[G, out]``, ``[out]``, or None.
 
     Returns:
-        ``[G, N, out]`` (or ``[N, out]``).
+        The shape of ``x`` with ``out`` in place of ``in``.
     """
-    if x.dim() == 2:
-        return x @ weight.dense()
-    total: Tensor | None = None
-    if weight.bank is not None and weight.coefficients is not None:
-        k, fan_in, fan_out = weight.bank.shape
-        conditions, rows = x.shape[0], x.shape[1]
-        order = choose(conditions, rows, k, fan_in, fan_out) if contraction == "auto" else contraction
-        if order == "materialise":
-            return _batched(x, weight.dense())
-        total = (
-            _outer(weight.bank, weight.coefficients, x)
-            if order == "outer"
-            else _xw(weight.bank, weight.coefficients, x)
-        )
+    if x.dim() == 3 and x.shape[1] == 1:
+        # Two dimensions take the fused multiply-and-add, and spare the backward pass its reshapes.
+        return apply_weight(weight, x.squeeze(1), contraction, bias).unsqueeze(1)
+    if bias is not None and bias.dim() > 1 and x.dim() == 3:
+        bias = bias.unsqueeze(1)
+    if weight.bank is None or weight.coefficients is None:
+        return _apply_parts(weight, x, "materialise", bias)
+    order: Contraction = "materialise"
+    if weight.coefficients.dim() == 2:
+        rows = x.shape[1] if x.dim() == 3 else 1
+        order = choose(x.shape[0], rows, *weight.bank.shape) if contraction == "auto" else contraction
+    if order == "materialise":
+        return _product(x, _dense(weight), bias)
+    return _apply_parts(weight, x, order, bias)
+
+
+def _apply_parts(weight: GeneratedWeight, x: Tensor, order: Contraction, bias: Tensor | None) -> Tensor:
+    """Apply the parts of a weight one after the other and add up what they give."""
+    # A scale acts on the product alone, so the bias has to wait for it.
+    total = bias if weight.scale is None else None
     if weight.base is not None:
-        base = _batched(x, weight.base)
-        total = base if total is None else total + base
+        total = _product(x, weight.base, total)
+    if weight.bank is not None and weight.coefficients is not None:
+        coefficients = weight.coefficients if x.dim() == 2 else weight.coefficients.unsqueeze(1)
+        evaluate = _outer if order == "outer" else _xw
+        total = evaluate(weight.bank, coefficients, x, total)
     if weight.left is not None and weight.right is not None:
-        low_rank = _batched(_batched(x, weight.left), weight.right)
-        total = low_rank if total is None else total + low_rank
+        total = _plus(_product(_product(x, weight.left), weight.right), total)
     assert total is not None  # a weight always has at least one part
-    return total if weight.scale is None else total * weight.scale.unsqueeze(1)
+    if weight.scale is None:
+        return total
+    return _plus(total * (weight.scale if x.dim() == 2 else weight.scale.unsqueeze(1)), bias)
 
 
-def _batched(x: Tensor, matrix: Tensor) -> Tensor:
-    return torch.bmm(x, matrix) if matrix.dim() == 3 else x @ matrix
+def _dense(weight: GeneratedWeight) -> Tensor:
+    """The matrix ``[*batch, in, out]``, its base added while the bank is multiplied."""
+    alone = weight.left is None and weight.right is None and weight.scale is None
+    base, bank, coefficients = weight.base, weight.bank, weight.coefficients
+    if not alone or base is None or bank is None or coefficients is None:
+        return weight.dense()
+    if base.dim() != 2 or coefficients.dim() != 2:
+        return weight.dense()
+    k, fan_in, fan_out = bank.shape
+    flat = torch.addmm(base.reshape(1, fan_in * fan_out), coefficients, bank.reshape(k, fan_in * fan_out))
+    return flat.reshape(-1, fan_in, fan_out)
 
 
-def _outer(bank: Tensor, coefficients: Tensor, x: Tensor) -> Tensor:
+def _product(x: Tensor, matrix: Tensor, addend: Tensor | None = None) -> Tensor:
+    """``x @ matrix + addend`` for a matrix shared by all rows, or one for each condition."""
+    if matrix.dim() == 2:
+        if x.dim() == 2 and addend is not None:
+            return torch.addmm(addend, x, matrix)
+        return _plus(x @ matrix, addend)
+    if x.dim() == 3:
+        return _plus(torch.bmm(x, matrix), addend)
+    if matrix.shape[-1] == 1:
+        # The backward pass of a batch of dot products is far slower as matrix products.
+        return _plus((x * matrix.squeeze(-1)).sum(-1, keepdim=True), addend)
+    return _plus(torch.bmm(x.unsqueeze(1), matrix).squeeze(1), addend)
+
+
+def _plus(value: Tensor, addend: Tensor | None) -> Tensor:
+    return value if addend is None else value + addend
+
+
+def _outer(bank: Tensor, coefficients: Tensor, x: Tensor, addend: Tensor | None) -> Tensor:
     """(c ⊗ x) @ Theta: writes K * in numbers per row."""
     k, fan_in, fan_out = bank.shape
-    product = coefficients[:, None, :, None] * x[:, :, None, :]
-    return product.flatten(-2) @ bank.reshape(k * fan_in, fan_out)
+    outer = (coefficients.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
+    return _product(outer, bank.reshape(k * fan_in, fan_out), addend)
 
 
-def _xw(bank: Tensor, coefficients: Tensor, x: Tensor) -> Tensor:
-    """c contracted with (x @ Theta): writes K * out numbers per row."""
+def _xw(bank: Tensor, coefficients: Tensor, x: Tensor, addend: Tensor | None) -> Tensor:
+    """Coefficients contracted with (x @ Theta): writes K * out numbers per row."""
     k, fan_in, fan_out = bank.shape
     if fan_out == 1:
-        return ((x @ bank.view(k, fan_in).t()) * coefficients[:, None, :]).sum(-1, keepdim=True)
+        return _plus(((x @ bank.reshape(k, fan_in).t()) * coefficients).sum(-1, keepdim=True), addend)
     projected = (x @ bank.permute(1, 0, 2).reshape(fan_in, k * fan_out)).unflatten(-1, (k, fan_out))
-    return torch.matmul(coefficients[:, None, None, :], projected).squeeze(-2)
+    return _plus(torch.matmul(coefficients.unsqueeze(-2), projected).squeeze(-2), addend)

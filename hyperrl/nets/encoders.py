@@ -13,7 +13,7 @@ from math import pi, sqrt
 import torch
 from torch import Tensor, nn
 
-from hyperrl.errors import BoundsError, ConfigError, ShapeError, unknown_name
+from hyperrl.errors import BoundsError, ConfigError, ShapeError
 
 
 class Encoder(nn.Module):
@@ -33,6 +33,16 @@ class Encoder(nn.Module):
 
     def update(self, condition: Tensor) -> None:
         """Let running statistics see a batch; encoders without statistics ignore it."""
+
+    def probes(self, count: int) -> Tensor:
+        """Conditions ``[N, input_dim]`` to measure feature statistics on where no real ones are given.
+
+        Standard normal unless the encoder knows better.
+
+        Args:
+            count: How many are wanted; encoders with few different conditions give those.
+        """
+        return torch.randn(count, self.input_dim)
 
     def validate(self, condition: Tensor) -> None:
         """Refuse conditions of another size.
@@ -78,6 +88,10 @@ class CosSin(Encoder):
         self.register_buffer("low", lower)
         self.register_buffer("high", upper)
 
+    def probes(self, count: int) -> Tensor:
+        """Conditions ``[count, d]``, uniform within the bounds."""
+        return self.low + (self.high - self.low) * torch.rand(count, self.input_dim).to(self.low)
+
     def validate(self, condition: Tensor) -> None:
         """Refuse conditions of another size or outside the bounds.
 
@@ -92,7 +106,7 @@ class CosSin(Encoder):
             column = int(outside.reshape(-1, self.input_dim).any(0).nonzero()[0])
             worst = condition[..., column].flatten()[outside[..., column].flatten()][0].item()
             raise BoundsError(
-                f"condition {column} is {worst:g}, outside its bounds "
+                f"coordinate {column} of a condition is {worst:g}, outside its bounds "
                 f"[{self.low[column].item():g}, {self.high[column].item():g}]"
             )
 
@@ -125,12 +139,16 @@ class RMS(Encoder):
 class RunningNorm(Encoder):
     """Standardise with running mean and variance, then clip.
 
-    Statistics move only in `update`. Buffers carry ``running_`` in their names because Stable-Baselines3
-    copies exactly those to target networks.
+    Statistics move only in `update`. They are kept in double precision: in single precision a mean far from
+    zero soon stops moving. Buffers carry ``running_`` in their names because Stable-Baselines3 copies exactly
+    those to target networks.
 
     Args:
         input_dim: Size of a condition.
         clip: Bound on the standardised values.
+
+    Raises:
+        ConfigError: If the bound is not positive.
     """
 
     running_mean: Tensor
@@ -139,15 +157,19 @@ class RunningNorm(Encoder):
 
     def __init__(self, input_dim: int, clip: float = 10.0) -> None:
         super().__init__(input_dim)
+        if not clip > 0:
+            raise ConfigError(f"the clip of a running normalisation must be positive, got {clip}")
         self.clip = clip
-        self.register_buffer("running_mean", torch.zeros(input_dim))
-        self.register_buffer("running_var", torch.ones(input_dim))
-        self.register_buffer("running_count", torch.zeros(()))
+        self.register_buffer("running_mean", torch.zeros(input_dim, dtype=torch.float64))
+        self.register_buffer("running_var", torch.ones(input_dim, dtype=torch.float64))
+        self.register_buffer("running_count", torch.zeros((), dtype=torch.float64))
 
     @torch.no_grad()
     def update(self, condition: Tensor) -> None:
         """Merge a batch ``[..., d]`` into the statistics (Chan et al.'s parallel formula)."""
-        batch = condition.reshape(-1, self.input_dim)
+        batch = condition.reshape(-1, self.input_dim).double()
+        if not batch.shape[0]:
+            return
         count = self.running_count + batch.shape[0]
         delta = batch.mean(0) - self.running_mean
         weight = batch.shape[0] / count
@@ -159,7 +181,7 @@ class RunningNorm(Encoder):
     def forward(self, condition: Tensor) -> Tensor:
         """Standardise ``[..., d]``."""
         scaled = (condition - self.running_mean) * (self.running_var + 1e-8).rsqrt()
-        return scaled.clamp(-self.clip, self.clip)
+        return scaled.clamp(-self.clip, self.clip).to(condition.dtype)
 
 
 class EmbeddingTable(Encoder):
@@ -169,6 +191,9 @@ class EmbeddingTable(Encoder):
         entries: Number of ids.
         dim: Size of an embedding.
         fixed_norm: Whether embeddings are rescaled to norm sqrt(dim) when they are read.
+
+    Raises:
+        ConfigError: If a size is not positive.
     """
 
     def __init__(self, entries: int, dim: int, fixed_norm: bool = True) -> None:
@@ -177,6 +202,10 @@ class EmbeddingTable(Encoder):
             raise ConfigError(f"an embedding table needs positive sizes, got {entries} entries of size {dim}")
         self.fixed_norm = fixed_norm
         self.table = nn.Parameter(torch.randn(entries, dim))
+
+    def probes(self, count: int) -> Tensor:
+        """Every id ``[entries, 1]``, whatever the count."""
+        return torch.arange(self.table.shape[0], device=self.table.device).unsqueeze(-1)
 
     def validate(self, condition: Tensor) -> None:
         """Refuse ids that are not integers in ``[0, entries)``, shaped ``[..., 1]``.
@@ -196,77 +225,8 @@ class EmbeddingTable(Encoder):
 
     def forward(self, condition: Tensor) -> Tensor:
         """Look up ``[..., 1]`` as ``[..., dim]``."""
-        rows = self.table[condition.squeeze(-1).long()]
+        rows: Tensor = self.table[condition.squeeze(-1).long()]
         if not self.fixed_norm:
             return rows
-        return rows * (sqrt(self.output_dim) / rows.norm(dim=-1, keepdim=True).clamp_min(1e-6))
-
-
-class Chain(Encoder):
-    """Encoders one after another.
-
-    Args:
-        encoders: At least one; sizes must fit.
-    """
-
-    def __init__(self, encoders: Sequence[Encoder]) -> None:
-        for first, second in zip(encoders[:-1], encoders[1:], strict=True):
-            if first.output_dim != second.input_dim:
-                raise ConfigError(
-                    f"{type(first).__name__} gives {first.output_dim} numbers but "
-                    f"{type(second).__name__} takes {second.input_dim}"
-                )
-        super().__init__(encoders[0].input_dim, encoders[-1].output_dim)
-        self.encoders = nn.ModuleList(encoders)
-
-    def _steps(self) -> list[Encoder]:
-        return [step for step in self.encoders if isinstance(step, Encoder)]
-
-    def update(self, condition: Tensor) -> None:
-        """Update each encoder with what it would receive."""
-        for encoder in self._steps():
-            encoder.update(condition)
-            condition = encoder(condition)
-
-    def validate(self, condition: Tensor) -> None:
-        """Validate against the first encoder."""
-        self._steps()[0].validate(condition)
-
-    def forward(self, condition: Tensor) -> Tensor:
-        """Encode step by step."""
-        for encoder in self.encoders:
-            condition = encoder(condition)
-        return condition
-
-
-_BY_NAME = {
-    "identity": Identity,
-    "direction_log_norm": DirectionLogNorm,
-    "rms": RMS,
-    "running_norm": RunningNorm,
-}
-ENCODERS: tuple[str, ...] = tuple(_BY_NAME)
-
-
-def make_encoder(encoder: str | Sequence[str] | Encoder, condition_dim: int) -> Encoder:
-    """Build an encoder from a name, several names, or pass an `Encoder` through.
-
-    `CosSin` and `EmbeddingTable` need bounds or sizes and are passed as objects.
-
-    Raises:
-        UnknownNameError: If a name is unknown.
-        ShapeError: If an encoder object takes another number of dimensions.
-    """
-    if isinstance(encoder, Encoder):
-        if encoder.input_dim != condition_dim:
-            raise ShapeError(
-                f"the encoder takes {encoder.input_dim} dimensions, the condition has {condition_dim}"
-            )
-        return encoder
-    names = [encoder] if isinstance(encoder, str) else list(encoder)
-    steps: list[Encoder] = []
-    for name in names:
-        if name not in _BY_NAME:
-            raise unknown_name("encoder", name, ENCODERS)
-        steps.append(_BY_NAME[name](steps[-1].output_dim if steps else condition_dim))
-    return steps[0] if len(steps) == 1 else Chain(steps)
+        scaled: Tensor = rows * (sqrt(self.output_dim) / rows.norm(dim=-1, keepdim=True).clamp_min(1e-6))
+        return scaled

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hyperrl.errors import ShapeError
+from hyperrl.errors import ConfigError, ShapeError
 from hyperrl.nets.spec import TargetSpec
 
 
@@ -26,6 +26,9 @@ class GeneratedWeight:
         left: ``[*batch, in, r]`` low-rank factor.
         right: ``[*batch, r, out]`` low-rank factor.
         scale: ``[*batch, out]`` factor on each output's weights (FiLM).
+
+    Raises:
+        ConfigError: If no part makes a matrix, or half of a pair is missing.
     """
 
     base: Tensor | None = None
@@ -34,6 +37,13 @@ class GeneratedWeight:
     left: Tensor | None = None
     right: Tensor | None = None
     scale: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that make no matrix."""
+        if (self.bank is None) != (self.coefficients is None) or (self.left is None) != (self.right is None):
+            raise ConfigError("a template bank needs coefficients, and a left factor needs a right one")
+        if self.base is None and self.bank is None and self.left is None:
+            raise ConfigError("a generated weight needs a base, a template bank or low-rank factors")
 
     def dense(self) -> Tensor:
         """Form the matrix ``[*batch, in, out]``, or ``[in, out]`` if it is shared."""

@@ -25,14 +25,17 @@ def apply_grouped(target: TargetMLP, generated: Generated, ids: Tensor, x: Tenso
         ``[B, out]`` in the order of ``x``.
 
     Raises:
-        ShapeError: If the shapes do not fit.
+        ShapeError: If the shapes do not fit or the ids are no integers.
         BoundsError: If an id has no network.
     """
     if len(generated.batch_shape) != 1 or ids.dim() != 1 or x.dim() != 2 or x.shape[0] != ids.shape[0]:
         raise ShapeError(
-            f"expected weights for [U] conditions, ids [B] and rows [B, in], got {tuple(generated.batch_shape)}, "
-            f"{tuple(ids.shape)} and {tuple(x.shape)}"
+            f"expected weights for [U] conditions, ids [B] and rows [B, in], "
+            f"got {tuple(generated.batch_shape)}, {tuple(ids.shape)} and {tuple(x.shape)}"
         )
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        raise ShapeError(f"ids must be integers, got {ids.dtype}")
+    ids = ids.long()
     groups = generated.batch_shape[0]
     if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= groups):
         raise BoundsError(f"ids must lie in [0, {groups - 1}], got {int(ids.min())} to {int(ids.max())}")

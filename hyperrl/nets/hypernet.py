@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from hyperrl import registry
-from hyperrl.errors import ConfigError, NonFiniteError, PluginError
-from hyperrl.nets.encoders import CosSin, EmbeddingTable, Encoder, make_encoder
+from hyperrl.errors import ConfigError, NonFiniteError, PluginError, ShapeError, unknown_name
+from hyperrl.nets.encoder_chain import make_encoder
+from hyperrl.nets.encoders import Encoder
 from hyperrl.nets.generated import Generated
 from hyperrl.nets.init import InitConfig
 from hyperrl.nets.kinds.base import Kind
 from hyperrl.nets.spec import TargetSpec
 from hyperrl.nets.trunk import FeatureNorm, MLPTrunk, ResidualTrunk
 
+TRUNKS: tuple[str, ...] = ("mlp", "residual")
 _PROBES = 512
 
 
@@ -30,10 +33,10 @@ class HyperNet(nn.Module):
         spec: The target network.
         condition_dim: Size of a condition.
         kind: Name of a registered kind (`hyperrl list kinds`), or a `Kind` class.
-        encoder: Name of a condition encoder, several names, or an `Encoder`.
+        encoder: Name of a condition encoder, an `Encoder`, or a sequence of these.
         trunk: ``mlp``, or ``residual`` for HypeRL's primary network, whose last width is the feature size.
         hidden: Hidden widths of the trunk; the kind's own default if None.
-        features: Number of features that feed the head; the kind's own default if None.
+        features: Number of features that an ``mlp`` trunk feeds to the head; the kind's own default if None.
         activation: Hidden activation of an ``mlp`` trunk.
         layer_norm: Whether an ``mlp`` trunk normalises its hidden layers.
         feature_norm: ``none | l2 | layer | tanh``, see `FeatureNorm`.
@@ -55,7 +58,7 @@ class HyperNet(nn.Module):
         condition_dim: int,
         kind: str | type[Kind] = "mlp",
         *,
-        encoder: str | Sequence[str] | Encoder = "identity",
+        encoder: str | Encoder | Sequence[str | Encoder] = "identity",
         trunk: Literal["mlp", "residual"] = "mlp",
         hidden: Sequence[int] | None = None,
         features: int | None = None,
@@ -73,31 +76,20 @@ class HyperNet(nn.Module):
         self.condition_dim = condition_dim
         kind_class = resolve_kind(kind)
         self.encoder = make_encoder(encoder, condition_dim)
-        encoded = self.encoder.output_dim
-        hidden = kind_class.default_hidden if hidden is None else tuple(hidden)
-        features = kind_class.default_features if features is None else features
-        self.trunk: nn.Module
-        if not kind_class.takes_trunk and (hidden or features is not None or trunk != "mlp"):
-            raise ConfigError(
-                "a linear hypernetwork has no trunk: leave out its widths, or use the kind 'mlp'"
-            )
-        if trunk == "residual":
-            self.trunk = ResidualTrunk(encoded, hidden, blocks, trunk_init_scale)
-            feature_dim = self.trunk.output_dim
-        elif trunk != "mlp":
-            raise ConfigError(f"the trunk must be 'mlp' or 'residual', got {trunk!r}")
-        elif features is None and not hidden:
-            self.trunk, feature_dim = nn.Identity(), encoded
-        else:
-            feature_dim = hidden[-1] if features is None else features
-            self.trunk = MLPTrunk(encoded, hidden, feature_dim, activation, layer_norm)
+        self.trunk, feature_dim = _make_trunk(
+            kind_class,
+            self.encoder.output_dim,
+            trunk,
+            kind_class.default_hidden if hidden is None else tuple(hidden),
+            kind_class.default_features if features is None else features,
+            activation=activation,
+            layer_norm=layer_norm,
+            blocks=blocks,
+            init_scale=trunk_init_scale,
+        )
         self.feature_norm = FeatureNorm(feature_norm)
-        try:
-            self.head = kind_class(spec, feature_dim, **kind_options)
-        except TypeError as error:
-            raise ConfigError(
-                f"{kind_class.__name__} does not take the options {sorted(kind_options)}"
-            ) from error
+        _check_options(kind_class, kind_options)
+        self.head = kind_class(spec, feature_dim, **kind_options)
         config = InitConfig(init) if isinstance(init, str) else init
         self.head.initialise(config, self.measure_second_moment(condition_sample))
 
@@ -122,11 +114,14 @@ class HyperNet(nn.Module):
             NonFiniteError: If a condition is NaN or infinite.
             BoundsError: If the encoder has bounds and a condition lies outside.
         """
-        self.encoder.validate(condition)
-        if not bool(torch.isfinite(condition).all()):
-            raise NonFiniteError("conditions must be finite, got NaN or infinite values")
+        self._validate(condition)
         generated: Generated = self(condition)
         return generated
+
+    def _validate(self, condition: Tensor) -> None:
+        if not bool(torch.isfinite(condition).all()):
+            raise NonFiniteError("conditions must be finite, got NaN or infinite values")
+        self.encoder.validate(condition)
 
     def generate_unique(self, condition: Tensor) -> tuple[Generated, Tensor]:
         """Generate once per distinct condition.
@@ -137,27 +132,40 @@ class HyperNet(nn.Module):
         Returns:
             Weights for the U distinct conditions, and ids ``[B]`` in ``[0, U)`` that say which row has
             which; `hyperrl.nets.grouping.apply_grouped` applies them.
+
+        Raises:
+            ShapeError: If the condition is not of shape ``[B, condition_dim]``.
+            NonFiniteError: If a condition is NaN or infinite.
+            BoundsError: If the encoder has bounds and a condition lies outside.
         """
-        self.encoder.validate(condition)
+        if condition.dim() != 2:
+            raise ShapeError(
+                f"expected conditions [B, {self.condition_dim}], got shape {tuple(condition.shape)}"
+            )
         distinct, ids = torch.unique(condition, dim=0, return_inverse=True)
         return self.generate(distinct), ids
 
     @torch.no_grad()
     def measure_second_moment(self, condition_sample: Tensor | None = None) -> float:
-        """``E[f_k^2]`` of the features, on given conditions or on probes that the encoder accepts."""
-        sample = self._probes() if condition_sample is None else condition_sample
-        return max(float(self.features(sample).square().mean()), 1e-12)
+        """Measure ``E[f_k^2]`` of the features.
 
-    def _probes(self) -> Tensor:
-        encoder = self.encoder
-        first = next(
-            (module for module in encoder.modules() if isinstance(module, CosSin | EmbeddingTable)), None
-        )
-        if isinstance(first, CosSin):
-            return first.low + (first.high - first.low) * torch.rand(_PROBES, first.input_dim)
-        if isinstance(first, EmbeddingTable):
-            return torch.arange(first.table.shape[0]).unsqueeze(-1)
-        return torch.randn(_PROBES, self.condition_dim)
+        Args:
+            condition_sample: Conditions ``[N, condition_dim]``; the encoder's own probes if None.
+
+        Raises:
+            ShapeError: If the sample is empty or of another size.
+            NonFiniteError: If a condition is NaN or infinite.
+            BoundsError: If the encoder has bounds and a condition lies outside.
+        """
+        if condition_sample is None:
+            own = next(self.head.parameters())
+            probes = self.encoder.probes(_PROBES)
+            condition_sample = probes.to(own) if probes.is_floating_point() else probes.to(own.device)
+        elif not condition_sample.numel():
+            raise ShapeError("the sample of conditions for the initialiser is empty")
+        else:
+            self._validate(condition_sample)
+        return max(float(self.features(condition_sample).square().mean()), 1e-12)
 
     def n_params(self) -> int:
         """Number of trainable parameters of the hypernetwork."""
@@ -203,6 +211,41 @@ class HyperNet(nn.Module):
             reference = base[name].square().mean().sqrt().clamp_min(1e-8)
             stats[name] = float((value - base[name]).square().mean().sqrt() / reference)
         return stats
+
+
+def _make_trunk(
+    kind_class: type[Kind],
+    input_dim: int,
+    trunk: str,
+    hidden: tuple[int, ...],
+    features: int | None,
+    *,
+    activation: str,
+    layer_norm: bool,
+    blocks: int,
+    init_scale: float,
+) -> tuple[nn.Module, int]:
+    """Build the primary network and say how many features it gives."""
+    if trunk not in TRUNKS:
+        raise unknown_name("trunk", trunk, TRUNKS)
+    if not kind_class.takes_trunk and (hidden or features is not None or trunk != "mlp"):
+        raise ConfigError(f"{kind_class.__name__} has no trunk: leave out its widths, or use the kind 'mlp'")
+    if trunk == "residual":
+        return ResidualTrunk(input_dim, hidden, blocks, init_scale), hidden[-1]
+    if features is None and not hidden:
+        return nn.Identity(), input_dim
+    feature_dim = hidden[-1] if features is None else features
+    return MLPTrunk(input_dim, hidden, feature_dim, activation, layer_norm), feature_dim
+
+
+def _check_options(kind_class: type[Kind], options: Mapping[str, Any]) -> None:
+    parameters = list(inspect.signature(kind_class).parameters.values())[2:]
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    known = [parameter.name for parameter in parameters]
+    for name in options:
+        if name not in known:
+            raise unknown_name(f"option of {kind_class.__name__}", name, known)
 
 
 def resolve_kind(kind: str | type[Kind]) -> type[Kind]:

@@ -30,11 +30,12 @@ class InitConfig:
 
     Attributes:
         method: ``bias_hyper`` (Beck et al., CoRL 2022: the base is the plain network, the head is zero or,
-            with ``scale`` above 0, small), ``weight_hyper`` (same paper: every feature holds a plain network),
-            ``hyperfan_in``, ``hyperfan_out`` (Chang et al., ICLR 2020), ``hyperl`` (the constants of Sarafian
-            et al., ICML 2021), ``mip`` (Ortiz et al., ICLR 2024: plain base, Kaiming fan-out head).
+            with ``scale`` above 0, small), ``weight_hyper`` (same paper: every feature holds a plain
+            network), ``hyperfan_in``, ``hyperfan_out`` (Chang et al., ICLR 2020), ``hyperl`` (the constants
+            of Sarafian et al., ICML 2021), ``mip`` (Ortiz et al., ICLR 2024: plain base, Kaiming fan-out
+            head).
         scale: For ``bias_hyper``: standard deviation of the generated difference as a fraction of the
-            plain network's. 0 makes every condition yield exactly the plain network.
+            plain network's weights. 0 makes every condition yield exactly the plain network.
         generated_bias_shares_variance: For ``hyperfan_in``: whether generated biases carry half of the
             pre-activation variance, as published; otherwise their heads start at zero.
 
@@ -61,13 +62,15 @@ class HeadBlock:
 
     Attributes:
         tensor: The target tensor.
-        head: ``[K, *shape]``; weight matrices transposed to ``[K, in, out]``.
-        base: ``[*shape]``, transposed likewise.
+        head: ``[K, *shape]``, or ``[K, in, out]`` if transposed.
+        base: ``[*shape]``, or ``[in, out]`` if transposed.
+        transposed: Whether a weight matrix is held as ``[in, out]`` rather than ``(out, in)``.
     """
 
     tensor: TensorSpec
     head: Tensor
     base: Tensor
+    transposed: bool = False
 
 
 @torch.no_grad()
@@ -82,36 +85,32 @@ def initialise(
         config: The method.
         second_moment: Measured ``v = E[f_k^2]`` of the features.
     """
+    last_layer = max(tensor.layer for tensor in spec.tensors)
     for block in blocks:
-        _reset_base(block, spec, plain=config.method in ("bias_hyper", "mip"), method=config.method)
+        _reset_base(block, spec, config.method)
         if config.method == "weight_hyper":
-            for template in block.head:
-                _sample(template, block.tensor, spec.init)
-                if block.tensor.role in ("gain", "other"):
-                    template.zero_()
-            continue
-        if config.method == "hyperl":
-            _fill_hyperl(block, last=block.tensor.layer == max(t.layer for t in spec.tensors))
-            continue
-        variance = _head_variance(block.tensor, spec, config)
-        features = block.head.shape[0]
-        std = sqrt(variance / (features * second_moment))
-        if config.method == "mip":
-            std = sqrt(_LEAKY_RELU_GAIN_SQUARED / block.tensor.numel)
-            block.head.normal_(0.0, std)
+            _fill_with_plain_networks(block, spec)
+        elif config.method == "hyperl":
+            _fill_hyperl(block, last=block.tensor.layer == last_layer)
+        elif config.method == "mip":
+            block.head.normal_(0.0, sqrt(_LEAKY_RELU_GAIN_SQUARED / block.tensor.numel))
         else:
+            variance = _head_variance(block.tensor, spec, config)
+            std = sqrt(variance / (block.head.shape[0] * second_moment))
             block.head.uniform_(-sqrt(3) * std, sqrt(3) * std)
 
 
 def _head_variance(tensor: TensorSpec, spec: TargetSpec, config: InitConfig) -> float:
-    """Variance that the generated difference should have at features of second moment 1 / K each."""
-    rectified = any(layer.activation in RECTIFIERS for layer in spec.layers)
-    gain = 2.0 if rectified else 1.0
+    """Variance that the generated difference should have: the head's own times ``K E[f_k^2]``."""
     if config.method == "bias_hyper":
-        plain = weight_std(spec.init, tensor.fan_in, tensor.fan_out) * tensor.init_gain
-        return (config.scale * (1.0 if tensor.role == "gain" else plain)) ** 2
+        # Gains and normalisation weights start at 1, everything else at the plain network's scale.
+        unit = tensor.role in ("gain", "other")
+        plain = 1.0 if unit else weight_std(spec.init, tensor.fan_in, tensor.fan_out) * tensor.init_gain
+        return (config.scale * plain) ** 2
     if tensor.role not in ("weight", "bias"):
         return 0.0
+    rectified = any(layer.activation in RECTIFIERS for layer in spec.layers)
+    gain = 2.0 if rectified else 1.0
     if config.method == "hyperfan_out":
         if tensor.role == "weight":
             return gain / tensor.fan_out
@@ -124,22 +123,31 @@ def _head_variance(tensor: TensorSpec, spec: TargetSpec, config: InitConfig) -> 
     return gain / 2 if shares else 0.0
 
 
-def _reset_base(block: HeadBlock, spec: TargetSpec, *, plain: bool, method: str) -> None:
+def _reset_base(block: HeadBlock, spec: TargetSpec, method: str) -> None:
     if block.tensor.role in ("gain", "other"):
         block.base.fill_(1.0)
-    elif plain:
-        _sample(block.base, block.tensor, spec.init if method != "mip" else "kaiming")
+    elif method in ("bias_hyper", "mip"):
+        _sample(block.base, block, "kaiming" if method == "mip" else spec.init)
     else:
         block.base.zero_()
 
 
-def _sample(target: Tensor, tensor: TensorSpec, scheme: str) -> None:
-    """Fill a base or template, given transposed, as the plain network's tensor would be."""
+def _fill_with_plain_networks(block: HeadBlock, spec: TargetSpec) -> None:
+    if block.tensor.role in ("gain", "other"):
+        block.head.zero_()
+        return
+    for template in block.head:
+        _sample(template, block, spec.init)
+
+
+def _sample(target: Tensor, block: HeadBlock, scheme: str) -> None:
+    """Fill a base or template of a weight or bias as the plain network's tensor would be."""
+    tensor = block.tensor
     value = torch.empty(tensor.shape, dtype=target.dtype)
     if tensor.role == "weight":
         sample_weight(value, scheme, tensor.init_gain, None)
-        target.copy_(value.transpose(-1, -2) if target.shape != value.shape else value)
-    elif tensor.role == "bias":
+        target.copy_(value.t() if block.transposed else value)
+    else:
         sample_bias(value, scheme, tensor.fan_in, tensor.init_gain, None)
         target.copy_(value)
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
+from itertools import pairwise
+from math import isfinite, prod
 from typing import Literal
 
 import torch
@@ -16,7 +17,9 @@ from hyperrl.errors import ConfigError, ShapeError, unknown_name
 from hyperrl.nets.activations import ACTIVATIONS
 from hyperrl.nets.target_init import TARGET_INITS, sample_bias, sample_weight
 
+NORMS: tuple[str, ...] = ("none", "layer")
 Role = Literal["weight", "bias", "gain", "other"]
+_NORMALISATION = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class LayerSpec:
         bias: Name of the bias tensor, or None.
         gain: Name of the per-output gain tensor, or None (HypeRL multiplies the product before the bias).
         activation: Name of the activation applied afterwards.
+        norm: ``layer`` standardises the outputs before the activation, without parameters; ``none`` does not.
     """
 
     in_features: int
@@ -66,6 +70,7 @@ class LayerSpec:
     bias: str | None
     gain: str | None
     activation: str
+    norm: str = "none"
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,8 @@ class TargetSpec:
 
     def __post_init__(self) -> None:
         """Refuse specs that cannot be laid out."""
+        if not self.tensors:
+            raise ConfigError("a TargetSpec needs at least 1 tensor")
         names = [tensor.name for tensor in self.tensors]
         if len(set(names)) != len(names):
             raise ConfigError(f"tensor names in a TargetSpec must be unique, got {names}")
@@ -104,6 +111,7 @@ class TargetSpec:
         output_activation: str = "identity",
         bias: bool = True,
         gain: bool = False,
+        norm: str = "none",
         init: str = "torch",
         output_init_gain: float = 1.0,
     ) -> TargetSpec:
@@ -117,11 +125,12 @@ class TargetSpec:
             output_activation: Activation of the output layer.
             bias: Whether the layers have a bias.
             gain: Whether the layers have a per-output gain, as in HypeRL (Sarafian et al., ICML 2021).
+            norm: ``layer`` standardises each hidden layer before its activation (no parameters).
             init: Initialiser of the plain network.
             output_init_gain: Factor on the output layer's initial weights.
 
         Raises:
-            ConfigError: If a size is not positive.
+            ConfigError: If a size is not positive or the output layer's gain is not finite.
             UnknownNameError: If an activation or the initialiser is unknown.
         """
         for name in (activation, output_activation):
@@ -130,31 +139,24 @@ class TargetSpec:
         sizes = [in_features, *hidden, out_features]
         if any(not isinstance(size, int) or size < 1 for size in sizes):
             raise ConfigError(f"layer sizes of a target network must be positive integers, got {sizes}")
+        if norm not in NORMS:
+            raise unknown_name("layer norm", norm, NORMS)
+        if not isfinite(output_init_gain):
+            raise ConfigError(f"the output layer's initial gain must be finite, got {output_init_gain}")
+        wanted: dict[Role, bool] = {"weight": True, "bias": bias, "gain": gain}
+        roles = [role for role in wanted if wanted[role]]
         tensors: list[TensorSpec] = []
         layers: list[LayerSpec] = []
-        for index, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for index, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             last = index == len(sizes) - 2
-            init_gain = output_init_gain if last else 1.0
-
-            def add(
-                role: Role,
-                shape: tuple[int, ...],
-                at: tuple[int, int, int] = (index, fan_in, fan_out),
-                factor: float = init_gain,
-            ) -> str:
-                name = f"layers.{at[0]}.{role}"
-                tensors.append(TensorSpec(name, shape, role, *at, factor))
-                return name
-
+            names = {role: f"layers.{index}.{role}" for role in roles}
+            for role, name in names.items():
+                shape = (fan_out, fan_in) if role == "weight" else (fan_out,)
+                factor = output_init_gain if last else 1.0
+                tensors.append(TensorSpec(name, shape, role, index, fan_in, fan_out, factor))
+            after = (output_activation, "none") if last else (activation, norm)
             layers.append(
-                LayerSpec(
-                    fan_in,
-                    fan_out,
-                    add("weight", (fan_out, fan_in)),
-                    add("bias", (fan_out,)) if bias else None,
-                    add("gain", (fan_out,)) if gain else None,
-                    output_activation if last else activation,
-                )
+                LayerSpec(fan_in, fan_out, names["weight"], names.get("bias"), names.get("gain"), *after)
             )
         return cls(tuple(tensors), tuple(layers), init)
 
@@ -162,25 +164,39 @@ class TargetSpec:
     def from_module(cls, module: nn.Module, include: str = ".*") -> TargetSpec:
         """Describe the parameters of any module, for use with `VmapTarget`.
 
+        Parameters of one submodule form one layer; a bias has the fans of the weight beside it. Weights of
+        normalisation layers, and vectors and scalars that are no bias, get the role ``other`` and start at 1,
+        the biases of normalisation layers at 0. What starts otherwise in the module can be passed to
+        `HyperNet.set_theta0`.
+
         Args:
             module: The module whose parameters are to be generated.
             include: Regular expression that a parameter's whole name must match.
 
         Raises:
-            ConfigError: If no parameter matches.
+            ConfigError: If no parameter matches, or the pattern is no regular expression.
         """
+        try:
+            pattern = re.compile(include)
+        except re.error as error:
+            raise ConfigError(f"{include!r} is not a regular expression: {error}") from error
+        shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
+        layer_ids: dict[str, int] = {}
         tensors = []
-        for index, (name, parameter) in enumerate(module.named_parameters()):
-            if not re.fullmatch(include, name):
+        for name, shape in shapes.items():
+            if not pattern.fullmatch(name):
                 continue
-            shape = tuple(parameter.shape)
-            if name.endswith("bias"):
-                role: Role = "bias"
-            else:
-                role = "weight" if len(shape) > 1 else "other"
-            fan_out = shape[0] if shape else 1
-            fan_in = max(1, prod(shape) // max(1, fan_out)) if len(shape) > 1 else fan_out
-            tensors.append(TensorSpec(name, shape, role, index, fan_in, fan_out))
+            owner, _, leaf = name.rpartition(".")
+            layer = layer_ids.setdefault(owner, len(layer_ids))
+            is_bias = leaf.endswith("bias")
+            weight = shapes.get(name.removesuffix("bias") + "weight") if is_bias else shape
+            normalises = isinstance(module.get_submodule(owner), _NORMALISATION) or (
+                weight is not None and len(weight) < 2
+            )
+            role: Role = "bias" if is_bias else "other" if normalises else "weight"
+            fan_in, fan_out = _fans(weight or shape)
+            init_gain = 0.0 if is_bias and normalises else 1.0
+            tensors.append(TensorSpec(name, shape, role, layer, fan_in, fan_out, init_gain))
         if not tensors:
             raise ConfigError(f"no parameter of {type(module).__name__} matches the pattern {include!r}")
         return cls(tuple(tensors))
@@ -223,17 +239,20 @@ class TargetSpec:
         """Concatenate named tensors ``[..., *shape]`` to ``[..., P]`` in the spec's order.
 
         Raises:
-            ShapeError: If a tensor is missing, superfluous or of another shape.
+            ShapeError: If a tensor is missing, superfluous or of another shape, or leading dimensions differ.
         """
         if set(tensors) != set(self.by_name):
             raise ShapeError(f"expected exactly the tensors {sorted(self.by_name)}, got {sorted(tensors)}")
         flat = []
         for tensor in self.tensors:
             value = tensors[tensor.name]
-            dims = len(tensor.shape)
-            if tuple(value.shape[value.dim() - dims :]) != tensor.shape:
+            lead = value.dim() - len(tensor.shape)
+            if lead < 0 or tuple(value.shape[lead:]) != tensor.shape:
                 raise ShapeError(f"{tensor.name} must end in shape {tensor.shape}, got {tuple(value.shape)}")
-            flat.append(value.flatten(value.dim() - dims) if dims else value.unsqueeze(-1))
+            flat.append(value.reshape(*value.shape[:lead], tensor.numel))
+        leading = {tuple(value.shape[:-1]) for value in flat}
+        if len(leading) > 1:
+            raise ShapeError(f"all tensors must have the same leading dimensions, got {sorted(leading)}")
         return torch.cat(flat, dim=-1)
 
     def unflatten(self, flat: Tensor) -> dict[str, Tensor]:
@@ -285,8 +304,8 @@ class TargetSpec:
             values[tensor.name] = value
         return self.flatten(values)
 
-    def init_std(self, tensor: TensorSpec, scheme: str | None = None) -> float:
-        """Standard deviation that the plain initialiser gives a weight tensor (closed form)."""
-        from hyperrl.nets.target_init import weight_std
 
-        return weight_std(scheme or self.init, tensor.fan_in, tensor.fan_out) * tensor.init_gain
+def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Inputs per output and outputs of a weight ``[out, in, *kernel]``."""
+    fan_out = shape[0] if shape else 1
+    return (max(1, prod(shape[1:])) if len(shape) > 1 else fan_out), fan_out

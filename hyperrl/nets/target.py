@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn import functional
 
 from hyperrl.errors import ConfigError, ShapeError, unknown_name
 from hyperrl.nets.activations import ACTIVATIONS
@@ -50,17 +48,18 @@ class TargetMLP:
             ``[*batch, *rows, out]``.
 
         Raises:
-            ShapeError: If the input does not start with the batch dimensions or end in ``in``.
+            ShapeError: If the input does not start with the batch dimensions or end in ``in``, or the weights
+                belong to another target.
         """
+        if generated.spec is not self.spec and generated.spec != self.spec:
+            raise ShapeError("the weights were generated for another target network than the one applied")
         batch = generated.batch_shape
         fan_in = self.spec.layers[0].in_features
-        if x.shape[-1] != fan_in or x.shape[: len(batch)] != batch or x.dim() <= len(batch):
-            raise ShapeError(
-                f"expected an input of shape {tuple(batch)} + (*rows, {fan_in}), got {tuple(x.shape)}"
-            )
+        if x.dim() <= len(batch) or x.shape[-1] != fan_in or x.shape[: len(batch)] != batch:
+            raise ShapeError(f"expected an input of shape {_pattern(batch, fan_in)}, got {tuple(x.shape)}")
         rows = x.shape[len(batch) : -1]
-        grouped = len(batch) > 0
-        h = x.reshape(batch.numel(), rows.numel(), fan_in) if grouped else x
+        # A single network sees one matrix of rows: there is nothing to contract per condition.
+        h = x.reshape(batch.numel(), rows.numel(), fan_in) if batch else x.reshape(rows.numel(), fan_in)
         for layer, weight in zip(self.spec.layers, generated.weights, strict=True):
             if len(batch) > 1:
                 weight = weight.map(lambda value: value.flatten(0, len(batch) - 1), batch_only=True)
@@ -69,6 +68,8 @@ class TargetMLP:
                 h = h * self._vector(generated, layer.gain)
             if layer.bias is not None:
                 h = h + self._vector(generated, layer.bias)
+            if layer.norm == "layer":
+                h = functional.layer_norm(h, h.shape[-1:])
             h = ACTIVATIONS[layer.activation](h)
         return h.reshape(*batch, *rows, h.shape[-1])
 
@@ -87,9 +88,20 @@ class VmapTarget:
     Args:
         module: Module whose parameters the spec describes (`TargetSpec.from_module`).
         spec: The generated parameters.
+
+    Raises:
+        ConfigError: If the module lacks a parameter of the spec, or it has another shape there.
     """
 
     def __init__(self, module: nn.Module, spec: TargetSpec) -> None:
+        shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
+        for tensor in spec.tensors:
+            if shapes.get(tensor.name) != tensor.shape:
+                there = f"shape {shapes[tensor.name]}" if tensor.name in shapes else "no such parameter"
+                raise ConfigError(
+                    f"the spec generates {tensor.name} of shape {tensor.shape}, "
+                    f"but {type(module).__name__} has {there}"
+                )
         self.module = module
         self.spec = spec
 
@@ -114,7 +126,12 @@ class VmapTarget:
             return self._call(parameters, x)
         flat = {name: value.flatten(0, len(batch) - 1) for name, value in parameters.items()}
         out: Tensor = vmap(self._call, randomness="different")(flat, x.flatten(0, len(batch) - 1))
-        return out.unflatten(0, batch)
+        return out.reshape(*batch, *out.shape[1:])
 
-    def _call(self, parameters: dict[str, Tensor], x: Tensor) -> Any:
-        return functional_call(self.module, parameters, (x,))
+    def _call(self, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+        out: Tensor = functional_call(self.module, parameters, (x,))
+        return out
+
+
+def _pattern(batch: tuple[int, ...], size: int) -> str:
+    return f"({', '.join([*map(str, batch), '*rows', str(size)])})"

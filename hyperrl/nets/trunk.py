@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
+from itertools import pairwise
+from math import isfinite, sqrt
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,10 @@ from hyperrl.errors import ConfigError, unknown_name
 from hyperrl.nets.activations import ACTIVATIONS
 
 FEATURE_NORMS: tuple[str, ...] = ("none", "l2", "layer", "tanh")
+
+
+def _are_sizes(sizes: Sequence[int]) -> bool:
+    return all(isinstance(size, int) and size >= 1 for size in sizes)
 
 
 class ResidualBlock(nn.Module):
@@ -38,6 +43,10 @@ class MLPTrunk(nn.Module):
         features: Size of the output.
         activation: Name of the hidden activation.
         layer_norm: Whether each hidden layer is layer-normalised before its activation.
+
+    Raises:
+        UnknownNameError: If the activation is unknown.
+        ConfigError: If a size is no positive integer.
     """
 
     def __init__(
@@ -47,10 +56,9 @@ class MLPTrunk(nn.Module):
         if activation not in ACTIVATIONS:
             raise unknown_name("activation", activation, ACTIVATIONS)
         sizes = [input_dim, *hidden, features]
-        if any(size < 1 for size in sizes):
-            raise ConfigError(f"layer sizes of a primary network must be positive, got {sizes}")
-        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
-        self.layers = nn.ModuleList(nn.Linear(fan_in, fan_out) for fan_in, fan_out in pairs)
+        if not _are_sizes(sizes):
+            raise ConfigError(f"layer sizes of a primary network must be positive integers, got {sizes}")
+        self.layers = nn.ModuleList(nn.Linear(fan_in, fan_out) for fan_in, fan_out in pairwise(sizes))
         norms = [nn.LayerNorm(width) if layer_norm else nn.Identity() for width in hidden]
         self.norms = nn.ModuleList(norms)
         self.activation = activation
@@ -72,19 +80,26 @@ class ResidualTrunk(nn.Module):
         input_dim: Size of the encoded condition.
         widths: Widths; (256, 512, 1024) in the paper's code.
         blocks: Residual blocks per width.
-        init_scale: Dense weights start as U(±init_scale / sqrt(fan_in)); biases keep torch's default.
+        init_scale: Dense weights start as U(±init_scale / sqrt(fan_in)); biases keep torch's default. The
+            published code has 1/2 in its TD3 and 1/sqrt(2) in its SAC.
+
+    Raises:
+        ConfigError: If there is no width, a size is not positive or the scale is not a positive number.
     """
 
     def __init__(
         self, input_dim: int, widths: Sequence[int], blocks: int = 2, init_scale: float = 0.5
     ) -> None:
         super().__init__()
-        if not widths or any(width < 1 for width in widths) or blocks < 0:
+        if not widths or not _are_sizes([input_dim, *widths]) or blocks < 0:
             raise ConfigError(
-                f"a residual trunk needs positive widths, got {list(widths)} with {blocks} blocks"
+                f"a residual trunk needs positive integer widths and at least 0 blocks, "
+                f"got {list(widths)} with {blocks} blocks"
             )
+        if not (isfinite(init_scale) and init_scale > 0):
+            raise ConfigError(f"a residual trunk's initial scale must be a positive number, got {init_scale}")
         layers: list[nn.Module] = []
-        for fan_in, width in zip([input_dim, *widths[:-1]], widths, strict=True):
+        for fan_in, width in pairwise([input_dim, *widths]):
             layers.append(nn.Linear(fan_in, width))
             layers.extend(ResidualBlock(width) for _ in range(blocks))
         self.layers = nn.Sequential(*layers)

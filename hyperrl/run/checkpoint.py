@@ -65,7 +65,7 @@ def load_policy(policy: BasePolicy, path: Path) -> int:
     """
     try:
         weights = load_file(path / "policy.safetensors")
-        steps = json.loads((path / "checkpoint.json").read_text(encoding="utf-8"))["steps"]
+        steps = int(json.loads((path / "checkpoint.json").read_text(encoding="utf-8"))["steps"])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise RunFolderError(f"the checkpoint {path} cannot be read: {error}") from error
     try:
@@ -75,4 +75,4 @@ def load_policy(policy: BasePolicy, path: Path) -> int:
         raise RunFolderError(
             f"the checkpoint {path} does not fit the policy of its run: {summary}"
         ) from error
-    return int(steps)
+    return steps

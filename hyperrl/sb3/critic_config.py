@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from math import isfinite, sqrt
@@ -9,13 +10,23 @@ from numbers import Real
 from typing import Any, Literal
 
 from hyperrl.errors import ConfigError, unknown_name
-from hyperrl.nets import CONTRACTIONS, Contraction, InitConfig
+from hyperrl.nets import CONTRACTIONS, Contraction, HyperNet, InitConfig
 from hyperrl.nets.hypernet import resolve_kind
+from hyperrl.nets.spec import NORMS
 
 _CONDITIONS = ("state", "action")
 _TRUNKS = ("mlp", "residual")
-_TRUNK_FIELDS = ("trunk", "trunk_hidden", "features", "activation", "layer_norm", "trunk_init_scale")
-_SMALL_HEAD = InitConfig("bias_hyper", 0.1)
+_TRUNK_FIELDS = (
+    "trunk",
+    "trunk_hidden",
+    "features",
+    "activation",
+    "layer_norm",
+    "feature_norm",
+    "trunk_init_scale",
+)
+_NO_OPTIONS = tuple(inspect.signature(HyperNet).parameters)
+_ZERO_HEAD = InitConfig("bias_hyper")
 
 
 @dataclass(frozen=True)
@@ -27,8 +38,10 @@ class HyperCriticConfig:
             the other way round (AS-Hyper; Sarafian et al., ICML 2021).
         hidden: Hidden widths of the generated network.
         gain: Whether the generated layers have a gain per unit.
-        kind: Kind of hypernetwork head. A kind without a trunk (``linear``) does not use the fields of the
-            trunk below.
+        hidden_norm: ``layer`` standardises the generated network's hidden layers before their activation,
+            ``none`` does not.
+        kind: Kind of hypernetwork head. A kind without a trunk (``linear``) does not use what is said of the
+            trunk and its features below; an encoder can normalise its condition.
         kind_options: Further arguments of the kind (``rank``, ``modules``).
         encoder: Encoder of the condition, or several.
         trunk: ``mlp`` or ``residual`` (HypeRL's primary network).
@@ -52,16 +65,17 @@ class HyperCriticConfig:
     condition: Literal["state", "action"] = "state"
     hidden: tuple[int, ...] = (256,)
     gain: bool = False
+    hidden_norm: str = "layer"
     kind: str = "mlp"
     kind_options: Mapping[str, Any] = field(default_factory=dict)
     encoder: str | tuple[str, ...] = "identity"
     trunk: Literal["mlp", "residual"] = "mlp"
     trunk_hidden: tuple[int, ...] = (256,)
-    features: int | None = 32
+    features: int | None = 16
     activation: str = "relu"
-    layer_norm: bool = False
+    layer_norm: bool = True
     feature_norm: str = "l2"
-    init: InitConfig = _SMALL_HEAD
+    init: InitConfig = _ZERO_HEAD
     target_init: str = "torch"
     trunk_init_scale: float = 0.5
     learning_rate: float | None = None
@@ -74,12 +88,16 @@ class HyperCriticConfig:
         object.__setattr__(self, "init", _init_config(self.init))
         if isinstance(self.encoder, list):
             object.__setattr__(self, "encoder", tuple(self.encoder))
-        if not isinstance(self.kind_options, Mapping):
-            raise ConfigError(f"critic.kind_options must be a table of options, got {self.kind_options!r}")
+        _check_kind_options(self.kind_options)
         for name in ("gain", "layer_norm"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"critic.{name} must be true or false, got {getattr(self, name)!r}")
-        choices = {"condition": _CONDITIONS, "trunk": _TRUNKS, "contraction": CONTRACTIONS}
+        choices = {
+            "condition": _CONDITIONS,
+            "hidden_norm": NORMS,
+            "trunk": _TRUNKS,
+            "contraction": CONTRACTIONS,
+        }
         for name, valid in choices.items():
             if getattr(self, name) not in valid:
                 raise unknown_name(f"critic {name}", str(getattr(self, name)), valid)
@@ -119,6 +137,14 @@ class HyperCriticConfig:
         return config
 
 
+def _check_kind_options(options: Any) -> None:
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"critic.kind_options must be a table of options, got {options!r}")
+    for name in options:
+        if name in _NO_OPTIONS:
+            raise ConfigError(f"critic.kind_options cannot hold {name!r}, which is no option of a kind")
+
+
 def _widths(name: str, value: Any) -> tuple[int, ...]:
     if not isinstance(value, (list, tuple)) or any(not _is_whole(width) or width < 1 for width in value):
         raise ConfigError(f"critic.{name} must hold positive integers, such as [256, 256], got {value!r}")
@@ -156,6 +182,7 @@ def _init_config(init: Any) -> InitConfig:
 
 PAPER = HyperCriticConfig(
     gain=True,
+    hidden_norm="none",
     trunk="residual",
     trunk_hidden=(256, 512, 1024),
     features=None,
@@ -165,6 +192,7 @@ PAPER = HyperCriticConfig(
 )
 COMPACT = HyperCriticConfig(
     gain=True,
+    hidden_norm="none",
     trunk="residual",
     trunk_hidden=(64, 128, 256),
     features=None,

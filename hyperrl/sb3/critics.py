@@ -31,7 +31,9 @@ class HyperQ(nn.Module):
         super().__init__()
         self.on_state = config.condition == "state"
         condition_dim, input_dim = (state_dim, action_dim) if self.on_state else (action_dim, state_dim)
-        spec = TargetSpec.mlp(input_dim, config.hidden, 1, gain=config.gain, init=config.target_init)
+        spec = TargetSpec.mlp(
+            input_dim, config.hidden, 1, gain=config.gain, norm=config.hidden_norm, init=config.target_init
+        )
         has_trunk = resolve_kind(config.kind).takes_trunk
         self.hyper = HyperNet(
             spec,
@@ -43,7 +45,7 @@ class HyperQ(nn.Module):
             features=config.features if has_trunk else None,
             activation=config.activation,
             layer_norm=config.layer_norm,
-            feature_norm=config.feature_norm,
+            feature_norm=config.feature_norm if has_trunk else "none",
             init=config.init,
             trunk_init_scale=config.trunk_init_scale,
             **config.kind_options,

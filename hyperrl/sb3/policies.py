@@ -57,7 +57,7 @@ class HyperCriticMixin:
         if rate is None or lr_schedule is BasePolicy._dummy_schedule:
             return
         start = lr_schedule(1)
-        if start <= 0:
+        if not start > 0:
             raise ConfigError(
                 f"the critic's learning rate of {rate:g} follows the agent's schedule in proportion, "
                 f"which must start above 0 for that, got {start:g}"

@@ -25,7 +25,13 @@ class Counting(gym.Env):
         self.count += 1
         over = self.count == self.limit
         reward = float("nan") if self.count == self.bad_reward_at else float(action[0])
-        return np.full(1, self.count, np.float32), reward, over and not self.truncate, over and self.truncate, {}
+        return (
+            np.full(1, self.count, np.float32),
+            reward,
+            over and not self.truncate,
+            over and self.truncate,
+            {},
+        )
 
 
 class Constant:

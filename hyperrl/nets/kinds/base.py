@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 import torch
@@ -28,6 +28,7 @@ class Kind(nn.Module, ABC):
     Attributes:
         default_hidden: Hidden widths of the trunk that this kind gets unless told otherwise.
         default_features: Number of features likewise; None feeds the encoded condition to the head.
+        takes_trunk: Whether the kind may have a trunk at all.
     """
 
     default_hidden: ClassVar[tuple[int, ...]] = ()
@@ -99,12 +100,15 @@ class Kind(nn.Module, ABC):
 
     def _vector_blocks(self, head: Tensor) -> Iterator[HeadBlock]:
         """Head blocks of biases and gains, given their common head ``[K, V]``."""
+        head, base = head.detach(), self.base_vectors.detach()
         for tensor in self.spec.vectors:
-            yield HeadBlock(
-                tensor,
-                self._vector_view(head, tensor.name),
-                self._vector_view(self.base_vectors, tensor.name),
-            )
+            name = tensor.name
+            yield HeadBlock(tensor, self._vector_view(head, name), self._vector_view(base, name))
+
+    def _matrix_blocks(self, banks: Iterable[Tensor]) -> Iterator[HeadBlock]:
+        """Head blocks of the layers' matrices, given one bank ``[K, in, out]`` per layer."""
+        for index, (bank, base) in enumerate(zip(banks, self.base_weights, strict=True)):
+            yield HeadBlock(self._matrix(index), bank.detach(), base.detach(), transposed=True)
 
     def _matrix(self, index: int) -> TensorSpec:
         return self.spec.by_name[self.spec.layers[index].weight]

@@ -31,16 +31,13 @@ class FilmKind(Kind):
         super().__init__(spec, feature_dim)
         if not spec.layers or any(layer.bias is None for layer in spec.layers):
             raise ConfigError("feature-wise modulation needs a target spec whose dense layers have biases")
-        self.scale_head = nn.Parameter(
-            torch.zeros(feature_dim, sum(layer.out_features for layer in spec.layers))
-        )
+        self.widths = [layer.out_features for layer in spec.layers]
+        self.scale_head = nn.Parameter(torch.zeros(feature_dim, sum(self.widths)))
         self.vector_bank = nn.Parameter(torch.zeros(feature_dim, self.base_vectors.numel()))
 
     def forward(self, features: Tensor) -> Generated:
         """Generate from ``[*batch, K]``."""
-        scales = (1 + features @ self.scale_head).split(
-            [layer.out_features for layer in self.spec.layers], dim=-1
-        )
+        scales = (1 + features @ self.scale_head).split(self.widths, dim=-1)
         weights = tuple(
             GeneratedWeight(base=base, scale=scale)
             for base, scale in zip(self.base_weights, scales, strict=True)
@@ -59,7 +56,7 @@ class FilmKind(Kind):
             raise ConfigError(
                 f"feature-wise modulation initialises by 'bias_hyper' only, not {config.method!r}"
             )
-        initialise(self._vector_blocks(self.vector_bank.data), self.spec, config, second_moment)
+        initialise(self._vector_blocks(self.vector_bank), self.spec, config, second_moment)
         plain = self.spec.unflatten(self.spec.init_flat())
         for layer, base in zip(self.spec.layers, self.base_weights, strict=True):
             base.copy_(plain[layer.weight].t())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperrl.nets.generated import Generated, GeneratedWeight
-from hyperrl.nets.init import HeadBlock, InitConfig, initialise
+from hyperrl.nets.init import InitConfig, initialise
 from hyperrl.nets.kinds.base import Kind
 from hyperrl.nets.spec import TargetSpec
 
@@ -44,10 +44,6 @@ class LinearKind(Kind):
 
     def initialise(self, config: InitConfig, second_moment: float) -> None:
         """Fill all parameters by any of the methods of `InitConfig`."""
-        blocks = [
-            HeadBlock(self._matrix(index), bank.data, base.data)
-            for index, (bank, base) in enumerate(zip(self.banks, self.base_weights, strict=True))
-        ]
-        blocks += self._vector_blocks(self.vector_bank.data)
+        blocks = [*self._matrix_blocks(self.banks), *self._vector_blocks(self.vector_bank)]
         blocks.sort(key=lambda block: self.spec.offsets[block.tensor.name])
         initialise(blocks, self.spec, config, second_moment)

@@ -20,7 +20,8 @@ class LowRankKind(Kind):
     """``W = W0 + A(f) B(f)`` with rank r; biases and gains are generated in full.
 
     At the start A varies with the condition and B is zero (or small, by the head scale): one zero factor
-    only, or nothing would ever learn.
+    only, or nothing would ever learn. Both factors grow with the features, so the head scale is exact for
+    features of constant norm, and a lower bound for others.
 
     Args:
         spec: The target network, with dense layers.
@@ -28,7 +29,7 @@ class LowRankKind(Kind):
         rank: Rank r.
 
     Raises:
-        ConfigError: If the rank is not positive or the spec has no dense layers.
+        ConfigError: If the rank is no positive integer or the spec has no dense layers.
     """
 
     default_hidden: ClassVar[tuple[int, ...]] = (64,)
@@ -36,8 +37,10 @@ class LowRankKind(Kind):
 
     def __init__(self, spec: TargetSpec, feature_dim: int, rank: int = 4) -> None:
         super().__init__(spec, feature_dim)
-        if rank < 1:
-            raise ConfigError(f"the rank of a low-rank hypernetwork must be at least 1, got {rank}")
+        if not isinstance(rank, int) or rank < 1:
+            raise ConfigError(
+                f"the rank of a low-rank hypernetwork must be an integer of at least 1, got {rank!r}"
+            )
         if not spec.layers:
             raise ConfigError("a low-rank hypernetwork needs a target spec with dense layers")
         self.rank = rank
@@ -75,7 +78,7 @@ class LowRankKind(Kind):
             raise ConfigError(
                 f"a low-rank hypernetwork initialises by 'bias_hyper' only, not {config.method!r}"
             )
-        initialise(self._vector_blocks(self.vector_bank.data), self.spec, config, second_moment)
+        initialise(self._vector_blocks(self.vector_bank), self.spec, config, second_moment)
         self._reset_matrices(config.scale, second_moment)
 
     def _reset_matrices(self, scale: float, second_moment: float) -> None:

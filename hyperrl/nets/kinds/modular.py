@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hyperrl.errors import ConfigError
 from hyperrl.nets.generated import Generated, GeneratedWeight
-from hyperrl.nets.init import HeadBlock, InitConfig, initialise
+from hyperrl.nets.init import InitConfig, initialise
 from hyperrl.nets.kinds.base import Kind
 from hyperrl.nets.spec import TargetSpec
 
@@ -24,7 +24,7 @@ class ModularKind(Kind):
         modules: Number of templates M per layer.
 
     Raises:
-        ConfigError: If there is no module.
+        ConfigError: If the number of modules is no positive integer.
     """
 
     default_hidden: ClassVar[tuple[int, ...]] = (64,)
@@ -32,8 +32,10 @@ class ModularKind(Kind):
 
     def __init__(self, spec: TargetSpec, feature_dim: int, modules: int = 8) -> None:
         super().__init__(spec, feature_dim)
-        if modules < 1:
-            raise ConfigError(f"a modular hypernetwork needs at least 1 module, got {modules}")
+        if not isinstance(modules, int) or modules < 1:
+            raise ConfigError(
+                f"a modular hypernetwork needs an integer of at least 1 modules, got {modules!r}"
+            )
         self.modules_per_layer = modules
         self.layer_ids = sorted({tensor.layer for tensor in spec.tensors})
         self.banks = nn.ParameterList(
@@ -45,21 +47,21 @@ class ModularKind(Kind):
 
     def coefficients(self, features: Tensor) -> Tensor:
         """Template coefficients ``[*batch, L, M]`` of norm sqrt(M) per layer."""
-        raw = (features @ self.coefficient_head + self.coefficient_bias).unflatten(
-            -1, (len(self.layer_ids), -1)
-        )
-        return raw * (raw.square().mean(-1, keepdim=True) + 1e-8).rsqrt()
+        flat: Tensor = features @ self.coefficient_head + self.coefficient_bias
+        raw = flat.reshape(*flat.shape[:-1], len(self.layer_ids), self.modules_per_layer)
+        alpha: Tensor = raw * (raw.square().mean(-1, keepdim=True) + 1e-8).rsqrt()
+        return alpha
 
     def forward(self, features: Tensor) -> Generated:
         """Generate from ``[*batch, K]``."""
         alpha = self.coefficients(features)
-        weights = []
-        for layer, base, bank in zip(self.spec.layers, self.base_weights, self.banks, strict=True):
-            row = self.layer_ids.index(self.spec.by_name[layer.weight].layer)
-            weights.append(GeneratedWeight(base=base, bank=bank, coefficients=alpha[..., row, :]))
+        of_layer = {layer: alpha[..., row, :] for row, layer in enumerate(self.layer_ids)}
+        weights = [
+            GeneratedWeight(base=base, bank=bank, coefficients=of_layer[self._matrix(index).layer])
+            for index, (base, bank) in enumerate(zip(self.base_weights, self.banks, strict=True))
+        ]
         parts = [
-            alpha[..., self.layer_ids.index(tensor.layer), :]
-            @ self.vector_bank[:, self.spec.vector_slices[tensor.name]]
+            of_layer[tensor.layer] @ self.vector_bank[:, self.spec.vector_slices[tensor.name]]
             for tensor in self.spec.vectors
         ]
         vectors = self.base_vectors + torch.cat(parts, dim=-1) if parts else self.base_vectors
@@ -71,9 +73,5 @@ class ModularKind(Kind):
         bound = sqrt(3 / (self.feature_dim * second_moment))
         self.coefficient_head.uniform_(-bound, bound)
         self.coefficient_bias.zero_()
-        blocks = [
-            HeadBlock(self._matrix(index), bank.data, base.data)
-            for index, (bank, base) in enumerate(zip(self.banks, self.base_weights, strict=True))
-        ]
-        blocks += self._vector_blocks(self.vector_bank.data)
+        blocks = [*self._matrix_blocks(self.banks), *self._vector_blocks(self.vector_bank)]
         initialise(blocks, self.spec, config, 1.0)

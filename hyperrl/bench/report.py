@@ -1,0 +1,141 @@
+"""Writing results down: a table on the screen, a CSV, and a manifest beside it that says how to repeat them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from hyperrl.errors import RunFolderError
+from hyperrl.run.files import write_json, write_text
+from hyperrl.run.manifest import build_manifest, cpu_name
+
+Row = Mapping[str, Any]
+MANIFEST = "manifest.json"
+
+
+def command_line() -> str:
+    """The command of this process, ready to be typed again."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def provenance(seed: int, device: str) -> dict[str, Any]:
+    """What a row of a published table needs to be judged by itself.
+
+    Args:
+        seed: Seed of the measurement.
+        device: "cpu" or "cuda".
+    """
+    return {
+        "machine": torch.cuda.get_device_name() if device == "cuda" else cpu_name(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "seed": seed,
+        "command": command_line(),
+    }
+
+
+def open_folder(path: Path) -> Path:
+    """Make a folder for results.
+
+    Raises:
+        RunFolderError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(f"the folder {path} cannot be made: {error.strerror}") from error
+    return path
+
+
+def write_table(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows with equal keys as CSV, replacing the file as a whole.
+
+    Args:
+        path: The file.
+        rows: At least one row.
+
+    Raises:
+        RunFolderError: The file cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    try:
+        write_text(path, text.getvalue())
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def record(folder: Path, name: str, seed: int, **settings: Any) -> None:
+    """Note in the folder's manifest how one of its results came about; other results' notes stay.
+
+    Args:
+        folder: The folder.
+        name: Name of the result, such as "update".
+        seed: Seed of the measurement.
+        settings: Whatever else decided it, as JSON values.
+
+    Raises:
+        RunFolderError: The manifest cannot be read or written.
+    """
+    manifest = read_manifest(folder)
+    # Two measurements into one folder must not erase each other's notes.
+    manifest[name] = {**build_manifest(seed), "command": command_line(), **settings}
+    try:
+        write_json(folder / MANIFEST, manifest)
+    except OSError as error:
+        raise RunFolderError(f"{folder / MANIFEST} cannot be written: {error.strerror}") from error
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The folder's manifest, empty if there is none yet.
+
+    Raises:
+        RunFolderError: It cannot be read.
+    """
+    try:
+        table = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{folder / MANIFEST} cannot be read: {error}") from error
+    if not isinstance(table, dict):
+        raise RunFolderError(f"{folder / MANIFEST} must hold a table, got {type(table).__name__}")
+    return table
+
+
+def show(title: str, rows: Sequence[Row], columns: Sequence[str], console: Console | None = None) -> None:
+    """Print some columns of a table.
+
+    Args:
+        title: Its heading.
+        rows: At least one row.
+        columns: The columns to show.
+        console: Where to print; the terminal by default.
+    """
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        text = isinstance(rows[0][column], str)
+        table.add_column(column.replace("_", " "), justify="left" if text else "right")
+    for row in rows:
+        table.add_row(*(_cell(row[column]) for column in columns))
+    (console or Console()).print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+    return "" if value is None else str(value)
