@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +122,26 @@ def _measure_pass(layer: _Layer, kind: str, rounds: int, device: str, seed: int)
     return found
 
 
+def overview(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One line per layer and pass, for the screen: microseconds of bmm, the others' times in units of it.
+
+    Args:
+        rows: What `measure` returned, for any number of cases.
+    """
+    lines: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        shape = f"{row['groups']}x{row['rows']}, {row['k']}, {row['fan_in']}-{row['fan_out']}"
+        line = lines.setdefault((shape, row["pass"]), {"layer_GxN_K_in-out": shape, "pass": row["pass"]})
+        if row["order"] == "bmm":
+            line["bmm_us"] = row[f"{row['clock']}_us"]
+        else:
+            line[row["order"]] = row["ratio_to_bmm"]
+        line[f"{row['order']}_mb"] = row["peak_mb"]
+        if row["order"] == "auto":
+            line |= {"auto_is": row["auto_is"], "best": row["best"], "auto_to_best": row["ratio_to_best"]}
+    return list(lines.values())
+
+
 class _Layer:
     """Tensors of a case, and the pieces of work on them."""
 
@@ -137,6 +157,7 @@ class _Layer:
         self.coefficients = normal(case.groups, case.k)
         self.x = normal(case.groups, case.rows, case.fan_in)
         self.gradient = normal(case.groups, case.rows, case.fan_out).detach()
+        self.weight = GeneratedWeight(self.base, self.bank, self.coefficients)
 
     def work(self, order: str, kind: str) -> Callable[[], object]:
         """One forward pass without, or one with, the backward pass."""
@@ -151,8 +172,7 @@ class _Layer:
             flat = self.coefficients @ self.bank.reshape(self.case.k, -1)
             matrices = flat.reshape(-1, self.case.fan_in, self.case.fan_out) + self.base
             return torch.bmm(self.x, matrices)
-        weight = GeneratedWeight(self.base, self.bank, self.coefficients)
-        return apply_weight(weight, self.x, order)  # type: ignore[arg-type]
+        return apply_weight(self.weight, self.x, order)  # type: ignore[arg-type]
 
     def _forward_only(self, order: str) -> Tensor:
         with torch.no_grad():

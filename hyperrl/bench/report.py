@@ -21,6 +21,8 @@ from hyperrl.run.manifest import build_manifest, cpu_name
 
 Row = Mapping[str, Any]
 MANIFEST = "manifest.json"
+# Of a table in a file or a pipe, which has no width of its own.
+_WIDTH = 160
 
 
 def command_line() -> str:
@@ -130,7 +132,7 @@ def show(title: str, rows: Sequence[Row], columns: Sequence[str], console: Conso
         table.add_column(column.replace("_", " "), justify="left" if text else "right")
     for row in rows:
         table.add_row(*(_cell(row[column]) for column in columns))
-    (console or Console()).print(table)
+    (console or Console(width=None if sys.stdout.isatty() else _WIDTH)).print(table)
 
 
 def _cell(value: object) -> str:

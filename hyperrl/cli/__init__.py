@@ -13,10 +13,7 @@ from hyperrl.errors import HyperRLError, unknown_name
 VERBS = {
     "train": ("hyperrl.cli.train", "train an agent and leave a run folder"),
     "evaluate": ("hyperrl.cli.evaluate", "measure the policy of a run on new episodes"),
-    "gradient-quality": (
-        "hyperrl.evaluation.gradient_quality_cli",
-        "compare a critic's action gradient with rollouts",
-    ),
+    "gradient-quality": ("hyperrl.cli.gradient_quality", "compare a critic's action gradient with rollouts"),
     "list": ("hyperrl.cli.listing", "show the agents, environments or hypernetwork kinds"),
     "bench": ("hyperrl.bench.cli", "measure the speed of networks and gradient steps"),
     "doctor": ("hyperrl.cli.doctor", "check this installation"),

@@ -60,7 +60,9 @@ class CriticAgent:
     def act(self, observations: Sequence[Any]) -> Array:
         """Return the deterministic actions [n, A] at n observations."""
         actions, _ = self.model.policy.predict(self._batch(observations), deterministic=True)
-        return np.asarray(self.model.policy.scale_action(actions), np.float64).reshape(len(observations), -1)
+        scaled: Array = np.asarray(self.model.policy.scale_action(actions), np.float64)
+        flat: Array = scaled.reshape(len(observations), -1)
+        return flat
 
     def gradient(self, observation: Any, action: Array) -> Array:
         """Return the critic's action gradient [A] at one observation and action [A]."""
@@ -86,7 +88,8 @@ class CriticAgent:
         """Return an action [A] in the units and the shape of the environment."""
         space = self.action_space
         unscaled = self.model.policy.unscale_action(action.reshape(space.shape))
-        return np.clip(unscaled, space.low, space.high).astype(space.dtype)
+        clipped: NDArray[Any] = np.clip(unscaled, space.low, space.high).astype(space.dtype)
+        return clipped
 
     def _batch(self, observations: Sequence[Any]) -> Observation:
         batch: Observation
@@ -209,7 +212,8 @@ def _side_by_side(
     for step in range(time_limit - start.step):
         if step >= hold_steps:
             chosen[running] = agent.act([observations[index] for index in running])
-        survivors, cut = [], []
+        survivors: list[int] = []
+        cut: list[int] = []
         at_limit = start.step + step + 1 == time_limit
         for index in running:
             outcome = envs[index].step(agent.environment_action(chosen[index]))
