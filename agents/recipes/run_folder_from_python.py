@@ -14,7 +14,7 @@ def main(steps: int) -> None:
             "learning_rate": 1e-3,
             "learning_starts": min(1000, steps // 10),
             "action_noise": {"kind": "normal", "sigma": 0.1},
-            "policy_kwargs": {"net_arch": [64, 64], "critic": {"preset": "fast", "features": 16}},
+            "policy_kwargs": {"net_arch": [64, 64], "critic": {"preset": "fast", "features": 8}},
         },
     )
     run = train(config)

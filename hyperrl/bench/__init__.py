@@ -1,1 +1,1 @@
-"""Measurements: gradient steps, contraction orders and learning curves, each with what is needed to repeat it."""
+"""Measurements: gradient steps, contraction orders and learning curves, with what it takes to repeat them."""

@@ -86,20 +86,22 @@ def measure(case: Case, *, rounds: int, device: str = "cpu", seed: int = 0) -> l
         seed: Seed of the numbers.
 
     Returns:
-        One row per pass and order, the baseline ``bmm`` and the choice ``auto`` included. ``ratio_to_bmm`` and
-        ``ratio_to_best`` are medians of ratios within rounds, by CPU time (by the wall's on a GPU).
+        One row per pass and order, the baseline ``bmm`` and the choice ``auto`` included. ``ratio_to_bmm``
+        and ``ratio_to_best`` are medians of ratios within rounds, by CPU time (by the wall's on a GPU).
     """
-    layer = _Layer(case, device, seed)
+    layer = Layer(case, device, seed)
     return [row for kind in PASSES for row in _measure_pass(layer, kind, rounds, device, seed)]
 
 
-def _measure_pass(layer: _Layer, kind: str, rounds: int, device: str, seed: int) -> list[dict[str, Any]]:
+def _measure_pass(layer: Layer, kind: str, rounds: int, device: str, seed: int) -> list[dict[str, Any]]:
     case, clock = layer.case, deciding_clock(device)
     work = {name: layer.work(name, kind) for name in ("bmm", *ORDERS, "auto")}
     calls = {name: calls_for(function, _BLOCK_SECONDS, device) for name, function in work.items()}
     trial = interleave(work, rounds=2, calls=calls, device=device)
     quickest = min(trial.seconds(name, clock).low for name in work)
-    close = {n: f for n, f in work.items() if n == "bmm" or trial.seconds(n, clock).low < _HOPELESS * quickest}
+    close = {
+        n: f for n, f in work.items() if n == "bmm" or trial.seconds(n, clock).low < _HOPELESS * quickest
+    }
     timings = interleave(close, rounds=rounds, calls=calls, device=device)
     best = min((n for n in close if n in ORDERS), key=lambda name: timings.seconds(name, clock).median)
     chosen = choose(case.groups, case.rows, case.k, case.fan_in, case.fan_out)
@@ -109,7 +111,7 @@ def _measure_pass(layer: _Layer, kind: str, rounds: int, device: str, seed: int)
         to_bmm = measured.ratio(name, "bmm", clock)
         row: dict[str, Any] = {"source": case.source, "groups": case.groups, "rows": case.rows, "k": case.k}
         row |= {"fan_in": case.fan_in, "fan_out": case.fan_out, "pass": kind, "order": name}
-        row |= {"device": device, "clock": clock, "rounds_timed": rounds if name in close else 2}
+        row |= {"device": device, "clock": clock, "rounds": rounds if name in close else 2}
         row |= {f"{c}_us": measured.seconds(name, c).median * 1e6 for c in ("cpu", "wall")}
         row |= {"ratio_to_bmm": to_bmm.median, "ratio_min": to_bmm.low, "ratio_max": to_bmm.high}
         row |= {
@@ -142,7 +144,7 @@ def overview(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return list(lines.values())
 
 
-class _Layer:
+class Layer:
     """Tensors of a case, and the pieces of work on them."""
 
     def __init__(self, case: Case, device: str, seed: int) -> None:

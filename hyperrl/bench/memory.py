@@ -15,8 +15,8 @@ def peak_bytes(function: Callable[[], object], device: str = "cpu") -> int:
     """Largest number of bytes that tensors made by a call hold at any one time.
 
     On the CPU every allocation and release that torch's profiler records is added up in order of time, so the
-    figure does not depend on what the allocator keeps back. On a GPU it is torch's own statistic. What existed
-    before the call does not count.
+    figure does not depend on what the allocator keeps back. On a GPU it is torch's own statistic. What
+    existed before the call does not count.
 
     Args:
         function: The work; called once before the measurement.
@@ -37,7 +37,9 @@ def peak_bytes(function: Callable[[], object], device: str = "cpu") -> int:
         path = Path(folder, "trace.json")
         profiler.export_chrome_trace(str(path))
         events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
-    changes = [(event["ts"], int(event["args"]["Bytes"])) for event in events if event.get("name") == "[memory]"]
+    changes = [
+        (event["ts"], int(event["args"]["Bytes"])) for event in events if event.get("name") == "[memory]"
+    ]
     held = peak = 0
     for _, change in sorted(changes, key=lambda entry: entry[0]):
         held += change

@@ -1,8 +1,8 @@
-"""HypeRL's critic as a user of Stable-Baselines3 would write it: the baseline that our own is measured against.
+"""HypeRL's critic as a user of Stable-Baselines3 would write it: what our own is measured against.
 
 A ``ContinuousCritic`` with the published network, in Stable-Baselines3's own TD3 and SAC: every layer's
-generated weights are materialised, all of it lies in autograd's graph in the actor's step too, and Adam is not
-fused. It computes what the critic ``paper`` computes.
+generated weights are materialised, all of it lies in autograd's graph in the actor's step too, and Adam is
+not fused. It computes what the critic ``paper`` computes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writing results down: a table on the screen, a CSV, and a manifest beside it that says how to repeat them."""
+"""Writing results down: a table on the screen, a CSV, and a manifest that says how to repeat them."""
 
 from __future__ import annotations
 
@@ -79,21 +79,23 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
         raise RunFolderError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def record(folder: Path, name: str, seed: int, **settings: Any) -> None:
-    """Note in the folder's manifest how one of its results came about; other results' notes stay.
+def record(folder: Path, results: Mapping[str, Row]) -> None:
+    """Note in the folder's manifest how results come about; the notes of other results stay.
 
     Args:
         folder: The folder.
-        name: Name of the result, such as "update".
-        seed: Seed of the measurement.
-        settings: Whatever else decided it, as JSON values.
+        results: By name of the result: its ``seed``, and whatever else decided it, as JSON values.
 
     Raises:
         RunFolderError: The manifest cannot be read or written.
     """
     manifest = read_manifest(folder)
-    # Two measurements into one folder must not erase each other's notes.
-    manifest[name] = {**build_manifest(seed), "command": command_line(), **settings}
+    circumstances = build_manifest(0)
+    # These are notes of one moment, not of a run with a beginning and an end.
+    circumstances.pop("finished")
+    circumstances["recorded"] = circumstances.pop("started")
+    for name, settings in results.items():
+        manifest[name] = {**circumstances, "command": command_line(), **settings}
     try:
         write_json(folder / MANIFEST, manifest)
     except OSError as error:

@@ -123,7 +123,7 @@ def synchronise(device: str) -> None:
 
 
 def deciding_clock(device: str) -> str:
-    """The clock that results are judged by: CPU time is robust on a busy machine, a GPU has the wall's only."""
+    """The clock that results are judged by: CPU time is robust on a busy machine, a GPU has none."""
     return "wall" if device == "cuda" else "cpu"
 
 

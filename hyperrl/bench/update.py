@@ -39,7 +39,9 @@ class SpacesOnly(gym.Env[NDArray[np.float64], NDArray[np.float32]]):
         super().reset(seed=seed)
         return np.zeros(_OBSERVATION), {}
 
-    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, Any]]:
+    def step(
+        self, action: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, Any]]:
         """Return zeros."""
         return np.zeros(_OBSERVATION), 0.0, False, False, {}
 
@@ -128,7 +130,11 @@ def _row(
         row[f"{kind}_ms"] = timings.seconds(name, kind).median * 1e3 / comparison.steps
     for kind in ("cpu", "wall"):
         ratio = timings.ratio(name, baseline, kind)
-        row |= {f"{kind}_ratio": ratio.median, f"{kind}_ratio_min": ratio.low, f"{kind}_ratio_max": ratio.high}
+        row |= {
+            f"{kind}_ratio": ratio.median,
+            f"{kind}_ratio_min": ratio.low,
+            f"{kind}_ratio_max": ratio.high,
+        }
     row["speedup"] = 1 / row[f"{clock}_ratio"]
     row["ratio_limit"] = limit
     row["met"] = None if limit is None else row[f"{clock}_ratio"] <= limit
@@ -147,7 +153,7 @@ def _hyper(agent: str, critic: str) -> Callable[[str, int], OffPolicyAlgorithm]:
 
 
 def _builder(
-    algorithm: type[OffPolicyAlgorithm], policy: Any, **policy_kwargs: Any
+    algorithm: Callable[..., OffPolicyAlgorithm], policy: Any, **policy_kwargs: Any
 ) -> Callable[[str, int], OffPolicyAlgorithm]:
     def build(device: str, seed: int) -> OffPolicyAlgorithm:
         model = algorithm(

@@ -60,13 +60,13 @@ class CriticAgent:
     def act(self, observations: Sequence[Any]) -> Array:
         """Return the deterministic actions [n, A] at n observations."""
         actions, _ = self.model.policy.predict(self._batch(observations), deterministic=True)
-        scaled: Array = np.asarray(self.model.policy.scale_action(actions), np.float64)
-        flat: Array = scaled.reshape(len(observations), -1)
-        return flat
+        scaled = np.asarray(self.model.policy.scale_action(actions), np.float64)
+        return scaled.reshape(len(observations), -1)
 
     def gradient(self, observation: Any, action: Array) -> Array:
         """Return the critic's action gradient [A] at one observation and action [A]."""
-        return critic_action_gradient(self.model, self._batch([observation]), action[None])[0]
+        gradient: Array = critic_action_gradient(self.model, self._batch([observation]), action[None])[0]
+        return gradient
 
     def value(self, observations: Sequence[Any]) -> Array:
         """Return the smallest target Q-value [n] of the policy's actions at n observations."""

@@ -6,6 +6,7 @@ Learning at the Edge of the Statistical Precipice") recommend for few runs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -140,6 +141,61 @@ def stratified_bootstrap_interval(
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return Interval(float(statistic(data.reshape(-1))), float(low), float(high))
+
+
+def t_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
+    """Return the mean of a sample with Student's t interval.
+
+    For three to ten training seeds, of which a bootstrap has too few and comes out too narrow.
+
+    Args:
+        values: Numbers of shape [n].
+        confidence: Probability that the interval covers, between 0 and 1.
+
+    Returns:
+        The interval; its ends are NaN for a single value, which says nothing of its spread.
+
+    Raises:
+        ShapeError: The values are not one-dimensional, or there is none.
+        NonFiniteError: A number is NaN or infinite.
+        ConfigError: The confidence is out of range.
+    """
+    data = _checked(values)
+    if data.ndim != 1:
+        raise ShapeError(f"the values must have shape [n], got {list(data.shape)}")
+    if not 0 < Range(0, 1).check("confidence", confidence) < 1:
+        raise ConfigError(f"confidence must be between 0 and 1, such as 0.95, got {confidence!r}")
+    centre = float(data.mean())
+    if data.size == 1:
+        return Interval(centre, math.nan, math.nan)
+    error = float(data.std(ddof=1)) / math.sqrt(data.size)
+    half = _t_quantile(confidence, data.size - 1) * error
+    return Interval(centre, centre - half, centre + half)
+
+
+def _t_quantile(probability: float, freedom: int) -> float:
+    """Return t with P(|T| < t) = probability, by bisection of the angle atan(t / sqrt(freedom))."""
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _t_probability(middle, freedom) < probability:
+            low = middle
+        else:
+            high = middle
+    return math.sqrt(freedom) * math.tan(low)
+
+
+def _t_probability(angle: float, freedom: int) -> float:
+    """Return P(|T| < sqrt(freedom) tan(angle)), by Abramowitz and Stegun's finite sums 26.7.3 and 26.7.4."""
+    cosine = math.cos(angle)
+    odd = freedom % 2
+    term = cosine if odd else 1.0
+    total = 0.0
+    for index in range(odd, freedom - 1, 2):
+        total += term
+        term *= cosine**2 * (index + 1) / (index + 2)
+    total *= math.sin(angle)
+    return 2 / math.pi * (angle + total) if odd else total
 
 
 def _resample(

@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from hyperrl import HyperSAC, HyperTD3
 from hyperrl.sb3 import HyperCriticConfig
-from tests.sb3.toys import SMALL, TINY, TINY_PAPER, DictEnv, ImageEnv, PointEnv
+from tests.sb3.toys import SMALL, TINY, TINY_LINEAR, TINY_PAPER, DictEnv, ImageEnv, PointEnv
 
 AGENTS = [HyperTD3, HyperSAC]
 agents = pytest.mark.parametrize("cls", AGENTS)
@@ -65,7 +65,7 @@ def test_policies_by_name(cls, policy, env):
         TINY,
         TINY_PAPER,
         {**TINY, "condition": "action"},
-        {"kind": "linear", "hidden": [8]},
+        TINY_LINEAR,
         {**TINY, "kind": "mlp", "layer_norm": True, "feature_norm": "tanh", "encoder": "running_norm"},
         {**TINY, "kind": "lowrank"},
         {**TINY, "kind": "modular"},

@@ -63,6 +63,7 @@ def test_lists_and_names_become_what_they_stand_for():
         ({"condition": "stat"}, "did you mean 'state'?"),
         ({"trunk": "residul"}, "did you mean 'residual'?"),
         ({"contraction": "outter"}, "did you mean 'outer'?"),
+        ({"hidden_norm": "layr"}, "did you mean 'layer'?"),
         ({"init": "bias_hypr"}, "did you mean 'bias_hyper'?"),
         ({"init": {"scal": 1}}, "did you mean 'scale'?"),
     ],

@@ -16,7 +16,7 @@ from hyperrl.errors import ConfigError, HyperRLError, UnknownNameError
 from hyperrl.sb3 import CRITICS, HyperQ, HyperTD3Policy, critic_config
 from hyperrl_agents.hyper_sac import losses as sac_losses
 from hyperrl_agents.hyper_td3 import losses as td3_losses
-from tests.sb3.toys import SMALL, TINY, TINY_PAPER, PointEnv, ShapeEnv
+from tests.sb3.toys import SMALL, TINY, TINY_LINEAR, TINY_PAPER, PointEnv, ShapeEnv
 
 CRITIC_VARIANTS = {
     "fast": TINY,
@@ -26,8 +26,9 @@ CRITIC_VARIANTS = {
     "modular": {**TINY, "kind": "modular", "kind_options": {"modules": 3}},
     "film": {**TINY, "kind": "film"},
     "concat": {**TINY, "kind": "concat"},
-    "linear": {"kind": "linear", "hidden": [8]},
-    "action linear": {"kind": "linear", "hidden": [8], "condition": "action"},
+    "without norms": {**TINY, "hidden_norm": "none", "layer_norm": False, "feature_norm": "none"},
+    "linear": TINY_LINEAR,
+    "action linear": {**TINY_LINEAR, "condition": "action"},
 }
 variants = pytest.mark.parametrize("critic", CRITIC_VARIANTS.values(), ids=list(CRITIC_VARIANTS))
 
@@ -111,28 +112,29 @@ def test_the_critic_loss_gets_the_gradient_of_the_full_graph(critic):
     state = double(model)
     action, target = th.rand(12, 2, dtype=th.float64), th.randn(12, 1, dtype=th.float64)
     errors = [((value - target) ** 2).mean() for value in full_graph(model.critic, state, action)]
-    # An encoder without parameters and a head that starts at zero leave nothing unused.
     expected = gradients(errors[0] + errors[1], model.critic.parameters())
     td3_losses.critic_loss(model.critic(state, action), target).backward()
     for parameter, gradient in zip(model.critic.parameters(), expected, strict=True):
         np.testing.assert_allclose(parameter.grad.numpy(), gradient, rtol=1e-10, atol=1e-15)
 
 
-def plain_network(theta0, spec, x):
+def plain_network(theta0, spec, x, normalised):
     """A network of `torch.nn.functional.linear` with the given flat weights."""
     named = spec.unflatten(theta0)
     for index, layer in enumerate(spec.layers):
         x = functional.linear(x, named[layer.weight], named[layer.bias])
-        x = functional.relu(x) if index < len(spec.layers) - 1 else x
+        if index < len(spec.layers) - 1:
+            x = functional.relu(functional.layer_norm(x, x.shape[-1:]) if normalised else x)
     return x
 
 
-def test_bias_hyperinit_without_scale_starts_as_one_plain_network_for_all_states():
-    critic = {"init": {"method": "bias_hyper", "scale": 0.0}}
+@pytest.mark.parametrize("norm", ["none", "layer"])
+def test_bias_hyperinit_without_scale_starts_as_one_plain_network_for_all_states(norm):
+    critic = {"init": {"method": "bias_hyper", "scale": 0.0}, "hidden_norm": norm}
     model = HyperTD3("MlpPolicy", PointEnv(), policy_kwargs={"critic": critic}, seed=3, **SMALL)
     actions = th.rand(6, 2) * 2 - 1
     for network in model.critic.q_networks:
-        expected = plain_network(network.hyper.theta0(), network.hyper.spec, actions)
+        expected = plain_network(network.hyper.theta0(), network.hyper.spec, actions, norm == "layer")
         for scale in (0.0, 1.0, 100.0):
             value = network(th.randn(6, 3) * scale, actions)
             th.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
@@ -183,8 +185,11 @@ def test_running_statistics_see_buffered_transitions_only_and_reach_the_target()
     model.policy.set_training_mode(True)
     model.critic(states, actions)
     assert encoder.running_count.item() == 64
-    th.testing.assert_close(encoder.running_mean, states.mean(0))
-    th.testing.assert_close(encoder.running_var, states.var(0, correction=0))
+    for found, expected in (
+        (encoder.running_mean, states.mean(0)),
+        (encoder.running_var, states.var(0, correction=0)),
+    ):
+        th.testing.assert_close(found, expected, check_dtype=False)
     model.learn(30)
     target = model.critic_target.q_networks[1].hyper.encoder
     assert encoder.running_count.item() > 64

@@ -48,9 +48,9 @@ def test_the_measurements_equal_a_direct_computation():
     for name, value in generated.items():
         expected = (value - base[name]).square().mean().sqrt() / base[name].square().mean().sqrt()
         assert found.pop(f"hyper/delta_over_theta0/{name}") == pytest.approx(expected.item(), rel=1e-4)
-    # A tenth of the plain network's size is what the default head starts with.
+    # The head starts at a tenth of the plain network's size.
     assert 0.03 < expected.item() < 0.3
-    # The default features are normalised to the square root of their number.
+    # The features are normalised to the square root of their number.
     assert found.pop("hyper/feature_norm") == pytest.approx(TINY["features"] ** 0.5, rel=1e-3)
     for name, module in (("primary", hyper.trunk), ("head", hyper.head)):
         flat = th.cat([parameter.grad.flatten() for parameter in module.parameters()])

@@ -6,7 +6,10 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-TINY = {"hidden": [16], "trunk_hidden": [16], "features": 4}
+# A head that differs from zero: gradients reach everything from the first update on.
+SMALL_HEAD = {"method": "bias_hyper", "scale": 0.1}
+TINY = {"hidden": [16], "trunk_hidden": [16], "features": 4, "init": SMALL_HEAD}
+TINY_LINEAR = {"hidden": [16], "kind": "linear", "init": SMALL_HEAD}
 TINY_PAPER = {"preset": "paper", "trunk_hidden": [8, 16], "hidden": [8]}
 SMALL = {"learning_starts": 20, "batch_size": 16, "buffer_size": 500, "device": "cpu"}
 

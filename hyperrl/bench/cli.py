@@ -1,0 +1,211 @@
+"""`hyperrl bench`: measure gradient steps, contraction orders and learning curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from hyperrl.cli.arguments import parse
+from hyperrl.errors import UsageError, unknown_name
+from hyperrl.ranges import whole
+
+_OUT = Path("runs", "published")
+_Flag = tyro.conf.FlagCreatePairsOff[bool]
+
+
+@dataclass(frozen=True)
+class SpeedArguments:
+    """Measure speed in one process, variants interleaved round-robin; write a CSV and a manifest."""
+
+    device: Annotated[str, tyro.conf.arg(metavar="cpu|cuda")] = "cpu"
+    """Where the networks run."""
+    threads: int = 1
+    """CPU threads of torch."""
+    rounds: int = 9
+    """Rounds; medians, smallest and largest ratios are over them."""
+    seed: int = 0
+    """Seed of networks and data."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results."""
+    quick: _Flag = False
+    """A few small measurements only, to see that everything works."""
+
+
+@dataclass(frozen=True)
+class LearningArguments:
+    """Learning curves of agents x environments x seeds, one process and one CSV for each; can be resumed."""
+
+    agents: tuple[str, ...]
+    """Names of agents, see `hyperrl list agents`."""
+    envs: tuple[str, ...]
+    """Gymnasium ids of environments, see `hyperrl list envs`."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder for the results; finished runs in it are not repeated."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the runs."""
+    steps: int = 100_000
+    """Environment steps of each run."""
+    preset: str = "default"
+    """Preset of all agents."""
+    set: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
+    """Changes of the preset, KEY=VALUE in TOML."""
+    eval_every: int = 5000
+    """Steps between two evaluations."""
+    eval_episodes: int = 5
+    """Episodes of an evaluation."""
+    workers: int = 1
+    """Runs at a time, each in its own process with one thread."""
+    device: Annotated[str, tyro.conf.arg(metavar="cpu|cuda")] = "cpu"
+    """Where the networks run."""
+
+
+@dataclass(frozen=True)
+class PlotArguments:
+    """Draw the learning curves in a folder and write their summary."""
+
+    folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR")]]
+    """Folder of `hyperrl bench learning`."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder for pictures and summary; the same by default."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb.
+
+    Args:
+        argv: The arguments after the verb: ``update``, ``contraction``, ``learning`` or ``plot`` and its own;
+            without any of these words both measurements of speed.
+
+    Returns:
+        0, or 1 if a measured ratio missed its limit.
+
+    Raises:
+        HyperRLError: The arguments are wrong, or the results cannot be written.
+    """
+    word = argv[0] if argv and not argv[0].startswith("-") else None
+    if word is None and set(argv) & {"-h", "--help"}:
+        print(_USAGE)
+        return 0
+    if word is None:
+        arguments = parse(SpeedArguments, argv, "bench")
+        return max(_update(arguments), _contraction(arguments))
+    if word not in _PARTS:
+        raise unknown_name("benchmark", word, _PARTS)
+    form, run = _PARTS[word]
+    return run(parse(form, argv[1:], f"bench {word}"))
+
+
+def _update(arguments: SpeedArguments) -> int:
+    from hyperrl.bench import report, timing, update
+
+    timing.prepare(arguments.device, arguments.threads)
+    rounds = 2 if arguments.quick else int(whole(1, 1000).check("rounds", arguments.rounds))
+    folder = report.open_folder(arguments.out)
+    rows: list[dict[str, Any]] = []
+    for comparison in update.comparisons(arguments.quick):
+        print(f"timing {comparison.name}, batch {comparison.batch_size}", flush=True)
+        rows += update.measure(comparison, rounds=rounds, device=arguments.device, seed=arguments.seed)
+    clock = timing.deciding_clock(arguments.device)
+    columns = ["comparison", "variant", "batch_size", "cpu_ms", "wall_ms", f"{clock}_ratio"]
+    columns += [f"{clock}_ratio_min", f"{clock}_ratio_max", "speedup", "ratio_limit", "met"]
+    report.show("Full gradient step, ratio to the first variant", rows, columns)
+    _save(arguments, folder, "update", rows)
+    # A quick look is no measurement: nothing is judged by it.
+    return int(not arguments.quick and any(row["met"] is False for row in rows))
+
+
+def _contraction(arguments: SpeedArguments) -> int:
+    from hyperrl.bench import contraction, report, timing
+
+    timing.prepare(arguments.device, arguments.threads)
+    rounds = 2 if arguments.quick else int(whole(1, 1000).check("rounds", arguments.rounds))
+    folder = report.open_folder(arguments.out)
+    rows: list[dict[str, Any]] = []
+    for case in contraction.cases(arguments.quick):
+        rows += contraction.measure(case, rounds=rounds, device=arguments.device, seed=arguments.seed)
+    lines = contraction.overview(rows)
+    report.show("One generated layer, times in units of materialise + bmm", lines, list(lines[0]))
+    _save(arguments, folder, "contraction", rows)
+    return 0
+
+
+def _save(arguments: SpeedArguments, folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
+    from hyperrl.bench import report
+
+    path = folder / f"{name}{'' if arguments.device == 'cpu' else '-cuda'}.csv"
+    report.write_table(path, rows)
+    settings = {"seed": arguments.seed, "threads": arguments.threads, "device": arguments.device}
+    report.record(folder, {path.name: {**settings, "rounds": rows[0]["rounds"], "quick": arguments.quick}})
+    print(path)
+
+
+def _learning(arguments: LearningArguments) -> int:
+    from hyperrl.bench import timing
+    from hyperrl.bench.sweep import Sweep, sweep
+
+    timing.prepare(arguments.device, 1)
+    plan = Sweep(
+        arguments.agents,
+        arguments.envs,
+        arguments.seeds,
+        arguments.steps,
+        preset=arguments.preset,
+        settings=tuple(setting for group in arguments.set for setting in group),
+        eval_every=arguments.eval_every,
+        eval_episodes=arguments.eval_episodes,
+        device=arguments.device,
+    )
+    sweep(plan, arguments.out, arguments.workers)
+    print(f"next: hyperrl bench plot {arguments.out}")
+    return 0
+
+
+def _plot(arguments: PlotArguments) -> int:
+    from hyperrl.bench import report
+    from hyperrl.bench.curves import read_curves, summarise
+    from hyperrl.bench.plot import plot
+
+    if not arguments.folder.is_dir():
+        raise UsageError(f"{arguments.folder} is no folder: give the one of hyperrl bench learning")
+    curves = read_curves(arguments.folder)
+    folder = report.open_folder(arguments.out or arguments.folder)
+    for env in sorted({curve.env for curve in curves}):
+        path = folder / f"{env.replace('/', '_').replace(':', '_')}.png"
+        plot(curves, env, path)
+        print(path)
+    rows = summarise(curves)
+    report.write_table(folder / "summary.csv", rows)
+    columns = [
+        "env",
+        "agent",
+        "seeds",
+        "final",
+        "final_low",
+        "final_high",
+        "area",
+        "cpu_seconds_per_1000_steps",
+    ]
+    columns += ["final_difference", "area_difference", "at_equal_cpu_difference", "cpu_ratio"]
+    report.show("Means over seeds; differences are paired by seed", rows, columns)
+    print(folder / "summary.csv")
+    return 0
+
+
+_PARTS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
+    "update": (SpeedArguments, _update),
+    "contraction": (SpeedArguments, _contraction),
+    "learning": (LearningArguments, _learning),
+    "plot": (PlotArguments, _plot),
+}
+_USAGE = """usage: hyperrl bench [update|contraction|learning|plot] ...
+
+  update       full gradient steps against Stable-Baselines3's and a naive hyper critic's
+  contraction  the orders of evaluating a generated layer against each other
+  learning     learning curves of agents, environments and seeds, on several processes
+  plot         pictures and a summary of learning curves
+
+Without one of these words it does update and contraction. hyperrl bench update --help explains more."""
