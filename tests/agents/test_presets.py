@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hyperrl.presets import read_presets, resolve
-from hyperrl.sb3 import CRITICS, SAC_CRITICS
+from hyperrl.sb3 import CRITICS, PAPER, SAC_CRITICS, critic_config
 from hyperrl.train import check
 
 HYPER_AGENTS = ["hyper-td3", "hyper-sac"]
@@ -29,7 +31,7 @@ def test_every_preset_can_be_trained_and_names_its_critic(agent):
         config, kwargs = settings(agent, preset, "Pendulum-v1")
         check(config)
         critic = "fast" if preset in ("default", "demo") else preset
-        assert kwargs["policy_kwargs"]["critic"] == critic
+        assert kwargs["policy_kwargs"]["critic"] == {"preset": critic}
 
 
 @pytest.mark.parametrize(
@@ -60,14 +62,14 @@ def test_the_default_of_hyper_td3_differs_from_that_of_td3_in_the_critic_alone()
     _, ours = settings("hyper-td3", "default")
     _, theirs = settings("td3", "default")
     ours = {**ours, "policy_kwargs": {**ours["policy_kwargs"]}}
-    assert ours["policy_kwargs"].pop("critic") == "fast"
+    assert ours["policy_kwargs"].pop("critic") == {"preset": "fast"}
     assert ours == theirs
 
 
 def test_the_default_of_hyper_sac_differs_from_that_of_sac_in_the_critic_alone():
     _, ours = settings("hyper-sac", "default")
     _, theirs = settings("sac", "default")
-    assert ours == {**theirs, "policy_kwargs": {"critic": "fast"}}
+    assert ours == {**theirs, "policy_kwargs": {"critic": {"preset": "fast"}}}
 
 
 def test_the_demo_is_short_and_leaves_most_of_it_for_learning():
@@ -75,3 +77,11 @@ def test_the_demo_is_short_and_leaves_most_of_it_for_learning():
     assert config.env == "HalfCheetah-v5"
     assert config.steps <= 30_000
     assert config.agent_kwargs["learning_starts"] <= config.steps // 10
+
+
+def test_a_single_field_of_the_critic_changes_the_preset_that_it_is_set_on():
+    resolved = resolve(
+        "hyper-td3", {"env": "Hopper-v5", "preset": "paper"}, settings=["policy_kwargs.critic.gain=false"]
+    )
+    critic = resolved.config.agent_kwargs["policy_kwargs"]["critic"]
+    assert critic_config(critic) == replace(PAPER, gain=False)
