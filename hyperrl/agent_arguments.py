@@ -5,10 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hyperrl.errors import ConfigError, unknown_name
+from hyperrl.errors import ConfigError, HyperRLError, unknown_name
 from hyperrl.ranges import Range, above, between, whole
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.vec_env import VecEnv
 
 # Set by the run itself; a second value among the agent's arguments would contradict the first.
 _OF_THE_RUN = ("policy", "env", "seed", "device", "tensorboard_log", "verbose")
@@ -135,6 +139,33 @@ def build_agent_kwargs(kwargs: Mapping[str, Any], action_size: int) -> dict[str,
     return built
 
 
+def build_agent(
+    agent: str, cls: type[Any], policy: str, env: VecEnv, kwargs: Mapping[str, Any]
+) -> BaseAlgorithm:
+    """Build an algorithm, closing its environments where it refuses them or its arguments.
+
+    Args:
+        agent: The agent's name, for messages.
+        cls: Its class.
+        policy: Name of the policy.
+        env: The environments.
+        kwargs: Keyword arguments as `build_agent_kwargs` returns them, seed and device added.
+
+    Raises:
+        HyperRLError: The algorithm cannot be built.
+    """
+    try:
+        built: BaseAlgorithm = cls(policy, env, **kwargs)
+    except HyperRLError:
+        env.close()
+        raise
+    except Exception as error:  # Constructors fail in many ways, by lack of memory where sizes are too large.
+        env.close()
+        sentence = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"{agent} cannot be built with these arguments: {sentence}") from error
+    return built
+
+
 def _check_argument(name: str, value: Any) -> None:
     if name in _RANGES:
         _RANGES[name].check(name, value)
@@ -203,6 +234,10 @@ def _check_policy_kwargs(policy: str, cls: type[Any], kwargs: Any) -> None:
             raise unknown_name("activation", str(value), _ACTIVATIONS)
         elif name == "optimizer_class" and value not in _OPTIMIZERS:
             raise unknown_name("optimizer", str(value), _OPTIMIZERS)
+        elif name == "n_critics":
+            whole(1, 1000).check("policy_kwargs.n_critics", value)
+        elif name in ("share_features_extractor", "normalize_images") and not isinstance(value, bool):
+            raise ConfigError(f"policy_kwargs.{name} must be true or false, got {value!r}")
         _check_finite(f"policy_kwargs.{name}", value)
 
 

@@ -86,6 +86,8 @@ class RunConfig:
             object.__setattr__(self, name, allowed.check(name, getattr(self, name)))
         if self.out is not None and (not isinstance(self.out, str) or not self.out):
             raise ConfigError(f"out must be the path of a folder, got {self.out!r}")
+        if self.out is not None and not _is_path(self.out):
+            raise ConfigError(f"out must be a path in UTF-8 without null characters, got {self.out!r}")
         for name in ("env_kwargs", "agent_kwargs"):
             value = getattr(self, name)
             if not isinstance(value, Mapping):
@@ -147,7 +149,7 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{source} is not valid TOML: {error}") from error
 
 
@@ -180,13 +182,20 @@ def parse_value(text: str) -> Any:
     """
     try:
         table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         table = {}
     if table.keys() == {"value"}:
         return table["value"]
     if re.fullmatch(r"[^\W\d][\w./:-]*", text):
         return text
     raise ConfigError(f"{text!r} is neither a TOML value nor a single word")
+
+
+def _is_path(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
 
 
 def _toml_values(name: str, value: Any) -> Any:

@@ -33,7 +33,7 @@ def check_env_id(env_id: str) -> None:
     if colon:
         try:
             importlib.import_module(module)
-        except ImportError as error:
+        except (ImportError, ValueError) as error:
             raise ConfigError(
                 f"the module {module!r} of the environment {env_id!r} cannot be imported: {error}"
             ) from error
@@ -57,7 +57,7 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> gym.En
     _quieten_mujoco()
     try:
         return gym.make(env_id, **(env_kwargs or {}))
-    except gym.error.DependencyNotInstalled as error:
+    except (gym.error.DependencyNotInstalled, ModuleNotFoundError) as error:
         raise MissingExtraError(f"the environment {env_id!r} needs another package: {error}") from error
     except (TypeError, ValueError, AttributeError, ImportError, gym.error.Error) as error:
         raise ConfigError(f"the environment {env_id!r} cannot be built: {error}") from error

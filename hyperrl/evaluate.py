@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from hyperrl.agent_arguments import build_agent_kwargs, check_agent_kwargs
+from hyperrl.agent_arguments import build_agent, build_agent_kwargs, check_agent_kwargs
 from hyperrl.config import RunConfig
 from hyperrl.environments import check_spaces, make_env, make_vec_env
-from hyperrl.errors import RunFolderError
+from hyperrl.errors import HyperRLError, RunFolderError
 from hyperrl.evaluation.rollout import Episode, play_episodes
 from hyperrl.evaluation.statistics import Interval, bootstrap_interval, iqm
 from hyperrl.ranges import whole
@@ -75,8 +75,12 @@ def load_agent(
     if "buffer_size" in kwargs or hasattr(cls, "load_replay_buffer"):
         # A policy that only acts needs no memory for transitions.
         kwargs["buffer_size"] = 1
-    agent: BaseAlgorithm = cls(config.policy, venv, device=device, seed=0, **kwargs)
-    steps = load_policy(agent.policy, path)
+    agent = build_agent(config.agent, cls, config.policy, venv, {"device": device, "seed": 0, **kwargs})
+    try:
+        steps = load_policy(agent.policy, path)
+    except HyperRLError:
+        venv.close()
+        raise
     agent.num_timesteps = steps
     agent.policy.set_training_mode(False)
     return agent, steps

@@ -63,17 +63,19 @@ class Registry:
 
         Raises:
             UnknownNameError: There is no such name; the sentence has the nearest one.
-            PluginError: The entry point cannot be imported.
+            PluginError: The entry point cannot be imported, or is no class.
         """
         if name in self._registered:
             return self._registered[name]
         entry = self._entry(name)
         try:
-            loaded: type[Any] = entry.load()
-        except (ImportError, AttributeError) as error:
+            loaded = entry.load()
+        except Exception as error:  # The import runs code of another package, which can fail in any way.
             raise PluginError(
                 f"the {self.noun} {name!r} ({entry.value}) cannot be imported: {error}"
             ) from error
+        if not isinstance(loaded, type):
+            raise PluginError(f"the {self.noun} {name!r} ({entry.value}) is no class")
         return loaded
 
     def module(self, name: str) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from stable_baselines3.common.logger import configure
 
-from hyperrl.agent_arguments import build_agent_kwargs, check_agent_kwargs
+from hyperrl.agent_arguments import build_agent, build_agent_kwargs, check_agent_kwargs
 from hyperrl.config import RunConfig
 from hyperrl.environments import check_spaces, make_env, make_vec_env
-from hyperrl.errors import ConfigError, HyperRLError
+from hyperrl.errors import ConfigError
 from hyperrl.evaluation.rollout import play_episodes
 from hyperrl.registry import agents
 from hyperrl.run import Run, RunFolder
@@ -23,21 +22,8 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
 
-@dataclass(frozen=True)
-class Checked:
-    """What the check of a configuration found out.
-
-    Attributes:
-        cls: The algorithm's class.
-        agent_kwargs: Its keyword arguments, built.
-    """
-
-    cls: type[Any]
-    agent_kwargs: dict[str, Any]
-
-
-def check(config: RunConfig) -> Checked:
-    """Refuse a configuration that cannot be trained, before anything is written.
+def check(config: RunConfig) -> None:
+    """Refuse a configuration that cannot be trained; the agent is built for that and let go, nothing written.
 
     Args:
         config: The run's configuration.
@@ -46,16 +32,7 @@ def check(config: RunConfig) -> Checked:
         HyperRLError: A name is unknown, an argument is wrong, the environment does not fit the agent, or the
             device is missing.
     """
-    cls = agents.get(config.agent)
-    check_agent_kwargs(config.agent, cls, config.policy, config.agent_kwargs, config.steps)
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device is 'cuda', but torch finds no GPU here: use 'cpu' or 'auto'")
-    env = make_env(config.env, config.env_kwargs)
-    try:
-        action_size = check_spaces(env, config.agent, config.policy)
-    finally:
-        env.close()
-    return Checked(cls, build_agent_kwargs(config.agent_kwargs, action_size))
+    _close_envs(_build(config, *_prepare(config)))
 
 
 def train(config: RunConfig) -> Run:
@@ -72,10 +49,10 @@ def train(config: RunConfig) -> Run:
         HyperRLError: The configuration cannot be trained (nothing was written), or a value became NaN or
             infinite.
     """
-    checked = check(config)
+    cls, agent_kwargs = _prepare(config)
     place = RunFolder.place(config)
     torch.set_num_threads(config.threads)
-    agent = _build(config, checked)
+    agent = _build(config, cls, agent_kwargs)
     try:
         folder = RunFolder.create(config, place)
     except BaseException:
@@ -104,20 +81,29 @@ def train(config: RunConfig) -> Run:
         folder.close_manifest()
 
 
-def _build(config: RunConfig, checked: Checked) -> BaseAlgorithm:
+def _prepare(config: RunConfig) -> tuple[type[Any], dict[str, Any]]:
+    """Find the algorithm's class and build its keyword arguments, refusing all that is known to be wrong."""
+    cls = agents.get(config.agent)
+    check_agent_kwargs(config.agent, cls, config.policy, config.agent_kwargs, config.steps)
+    frequency = config.agent_kwargs.get("train_freq")
+    if config.n_envs > 1 and isinstance(frequency, list) and frequency[1] == "episode":
+        raise ConfigError(f"train_freq in episodes needs n_envs = 1, got n_envs = {config.n_envs}")
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device is 'cuda', but torch finds no GPU here: use 'cpu' or 'auto'")
+    env = make_env(config.env, config.env_kwargs)
+    try:
+        action_size = check_spaces(env, config.agent, config.policy)
+    finally:
+        env.close()
+    return cls, build_agent_kwargs(config.agent_kwargs, action_size)
+
+
+def _build(config: RunConfig, cls: type[Any], agent_kwargs: dict[str, Any]) -> BaseAlgorithm:
     """Build the agent. Nothing is written yet, so that a refusal leaves nothing behind."""
     seeds = seeds_of_run(config.seed, config.eval_episodes)
     venv = make_vec_env(config.env, config.env_kwargs, config.n_envs, seeds.envs)
-    try:
-        agent: BaseAlgorithm = checked.cls(
-            config.policy, venv, seed=seeds.agent, device=config.device, **checked.agent_kwargs
-        )
-    except HyperRLError:
-        venv.close()
-        raise
-    except (AssertionError, TypeError, ValueError) as error:
-        venv.close()
-        raise ConfigError(f"{config.agent} cannot be built with these arguments: {error}") from error
+    settings = {"seed": seeds.agent, "device": config.device, **agent_kwargs}
+    agent = build_agent(config.agent, cls, config.policy, venv, settings)
     # The algorithm has reseeded its environments with its own seed; they have one of their own.
     venv.seed(seeds.envs)
     return agent

@@ -1,12 +1,20 @@
 import inspect
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from stable_baselines3 import SAC, TD3
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
+from stable_baselines3.common.vec_env import DummyVecEnv
 
-from hyperrl.agent_arguments import agent_parameters, build_agent_kwargs, check_agent_kwargs, parameters_of
+from hyperrl.agent_arguments import (
+    agent_parameters,
+    build_agent,
+    build_agent_kwargs,
+    check_agent_kwargs,
+    parameters_of,
+)
 from hyperrl.errors import ConfigError, UnknownNameError
 
 
@@ -80,7 +88,17 @@ BAD = {
         {"kind": "normal", "sigma": -1},
         {"kind": "normal", "sigma": float("nan")},
     ],
-    "policy_kwargs": [3, {"net_arch": [0]}, {"net_arch": [64.5]}, {"net_arch": 64}, {"net_arch": "64"}],
+    "policy_kwargs": [
+        3,
+        {"net_arch": [0]},
+        {"net_arch": [64.5]},
+        {"net_arch": 64},
+        {"net_arch": "64"},
+        {"n_critics": 0},
+        {"n_critics": 2.5},
+        {"share_features_extractor": 1},
+        {"normalize_images": "no"},
+    ],
     "replay_buffer_kwargs": [{"x": [float("nan")]}],
 }
 
@@ -198,3 +216,20 @@ def test_classes_tuples_and_whole_numbers_are_built_and_the_original_is_left_alo
         "net_arch": [8],
     }
     assert kwargs["policy_kwargs"]["activation_fn"] == "Tanh"
+
+
+@pytest.mark.parametrize(
+    ("failure", "sentence"),
+    [(MemoryError("no room\nfor it"), "no room for it"), (MemoryError(), "MemoryError")],
+)
+def test_a_constructor_that_fails_is_one_sentence_and_closes_the_environments(failure, sentence):
+    class Greedy(TD3):
+        def __init__(self, *args, **kwargs):
+            raise failure
+
+    closed = []
+    env = DummyVecEnv([lambda: gym.make("Pendulum-v1")])
+    env.close = lambda: closed.append(True)
+    with pytest.raises(ConfigError, match=f"greedy cannot be built with these arguments: {sentence}$"):
+        build_agent("greedy", Greedy, "MlpPolicy", env, {})
+    assert closed == [True]

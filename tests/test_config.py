@@ -69,9 +69,9 @@ def test_an_unknown_device_is_refused():
         RunConfig("td3", "Ant-v5", device="cud")
 
 
-@pytest.mark.parametrize("value", ["", 3])
+@pytest.mark.parametrize("value", ["", 3, "a\0b", "a\udcffb"])
 def test_a_wrong_folder_is_refused(value):
-    with pytest.raises(ConfigError, match="out must be the path"):
+    with pytest.raises(ConfigError, match=r"out must be (the|a) path"):
         RunConfig("td3", "Ant-v5", out=value)
 
 
@@ -98,6 +98,9 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="is not UTF-8"):
         read_toml(tmp_path / "bytes.toml")
+    (tmp_path / "deep.toml").write_text("x = " + "[" * 5000)
+    with pytest.raises(ConfigError, match="is not valid TOML"):
+        read_toml(tmp_path / "deep.toml")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +122,7 @@ def test_values_of_the_command_line(text, value):
     assert parse_value(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "[1", "a b", "1\nsteps = 5", "__import__('os')", "3 = 4"])
+@pytest.mark.parametrize("text", ["", "[1", "a b", "1\nsteps = 5", "__import__('os')", "3 = 4", "[" * 5000])
 def test_values_of_the_command_line_that_are_none(text):
     with pytest.raises(ConfigError, match="neither a TOML value nor a single word"):
         parse_value(text)

@@ -37,6 +37,8 @@ def test_an_id_can_name_the_module_that_registers_it(tmp_path, monkeypatch):
     assert make_env("toy_envs_of_a_test:ToyOfATest-v0").spec.max_episode_steps == 5
     with pytest.raises(ConfigError, match="the module 'no_such_module_here' of the environment"):
         make_env("no_such_module_here:Toy-v0")
+    with pytest.raises(ConfigError, match="the module '' of the environment ':Toy-v0'"):
+        make_env(":Toy-v0")
 
 
 def test_wrong_keyword_arguments_are_refused():
@@ -52,6 +54,16 @@ def test_a_missing_package_is_named():
             make_env("LunarLander-v3")
     else:
         assert make_env("LunarLander-v3").action_space.n == 4
+
+
+def test_a_module_that_an_environment_lacks_is_named(tmp_path, monkeypatch):
+    (tmp_path / "lacking_env_of_a_test.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('LackingOfATest-v0', lambda: __import__('no_such_module_here'))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingExtraError, match="no_such_module_here"):
+        make_env("lacking_env_of_a_test:LackingOfATest-v0")
 
 
 def test_mujoco_leaves_no_log_in_the_working_directory(tmp_path, monkeypatch, capfd):

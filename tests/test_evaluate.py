@@ -97,3 +97,11 @@ def test_a_run_of_an_agent_that_is_gone_is_refused(run):
     (run.path / "run.toml").write_text(text.replace('"td3"', '"td33"'))
     with pytest.raises(UnknownNameError, match="unknown agent 'td33', did you mean 'td3'"):
         evaluate(run.path, 1)
+
+
+def test_a_run_whose_agent_cannot_be_built_is_refused(run):
+    config = run.config()
+    kwargs = {**config.agent_kwargs, "replay_buffer_kwargs": {"no_such_argument": 1}}
+    (run.path / "run.toml").write_text(dataclasses.replace(config, agent_kwargs=kwargs).to_toml())
+    with pytest.raises(ConfigError, match=r"td3 cannot be built .*no_such_argument"):
+        evaluate(run.path, 1)

@@ -17,6 +17,7 @@ def registry(monkeypatch):
         EntryPoint("counter", "collections:Counter", "test.group"),
         EntryPoint("broken", "collections:NoSuchClass", "test.group"),
         EntryPoint("missing", "no_such_module_anywhere:Thing", "test.group"),
+        EntryPoint("function", "json:dumps", "test.group"),
     ]
     monkeypatch.setattr(module, "entry_points", lambda group: points if group == "test.group" else [])
     return Registry("test.group", "thing")
@@ -39,7 +40,7 @@ def test_every_kind_loads(name):
 
 def test_entry_points_and_registered_classes_are_found(registry):
     registry.register("fancy", Fancy)
-    assert registry.names() == ["broken", "counter", "fancy", "missing"]
+    assert registry.names() == ["broken", "counter", "fancy", "function", "missing"]
     assert registry.get("fancy") is Fancy
     assert registry.get("counter").__name__ == "Counter"
     assert registry.module("counter") == "collections"
@@ -68,6 +69,18 @@ def test_an_unknown_name_is_refused_with_the_nearest(registry, method):
 def test_an_entry_point_that_cannot_be_imported_says_which(registry, name):
     with pytest.raises(PluginError, match=f"the thing '{name}'"):
         registry.get(name)
+
+
+def test_an_entry_point_whose_module_fails_says_which(registry, tmp_path, monkeypatch):
+    (tmp_path / "no_such_module_anywhere.py").write_text("Thing = 1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PluginError, match=r"the thing 'missing' .* cannot be imported: division by zero"):
+        registry.get("missing")
+
+
+def test_an_entry_point_that_is_no_class_is_refused(registry):
+    with pytest.raises(PluginError, match=r"the thing 'function' \(json:dumps\) is no class"):
+        registry.get("function")
 
 
 def test_two_packages_with_one_name_are_refused(monkeypatch):

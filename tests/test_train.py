@@ -97,6 +97,7 @@ def test_several_environments_and_threads(small_config, tmp_path):
         {"policy": "MultiInputPolicy"},
         {"env_kwargs": {"gravityy": 1}},
         {"agent_kwargs": {"gamma": 2}},
+        {"n_envs": 2, "agent_kwargs": {"train_freq": [1, "episode"]}},
         {"agent_kwargs": {"learning_starts": 300}},
         {"agent_kwargs": {"policy_kwargs": {"net_arhc": [3]}}},
         {"agent_kwargs": {"optimize_memory_usage": True, "replay_buffer_kwargs": {"no_such_argument": 1}}},

@@ -103,7 +103,7 @@ def _measure_pass(layer: Layer, kind: str, rounds: int, device: str, seed: int) 
         n: f for n, f in work.items() if n == "bmm" or trial.seconds(n, clock).low < _HOPELESS * quickest
     }
     timings = interleave(close, rounds=rounds, calls=calls, device=device)
-    best = min((n for n in close if n in ORDERS), key=lambda name: timings.seconds(name, clock).median)
+    best = min((n for n in close if n != "auto"), key=lambda name: timings.seconds(name, clock).median)
     chosen = choose(case.groups, case.rows, case.k, case.fan_in, case.fan_out)
     found = []
     for name, function in work.items():
@@ -132,15 +132,16 @@ def overview(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     lines: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in rows:
-        shape = f"{row['groups']}x{row['rows']}, {row['k']}, {row['fan_in']}-{row['fan_out']}"
-        line = lines.setdefault((shape, row["pass"]), {"layer_GxN_K_in-out": shape, "pass": row["pass"]})
+        layer = f"{row['groups']}x{row['rows']} {row['k']} {row['fan_in']}-{row['fan_out']}"
+        line = lines.setdefault((layer, row["pass"]), {"GxN_K_in-out": layer, "pass": row["pass"]})
         if row["order"] == "bmm":
             line["bmm_us"] = row[f"{row['clock']}_us"]
         else:
             line[row["order"]] = row["ratio_to_bmm"]
-        line[f"{row['order']}_mb"] = row["peak_mb"]
+        if row["order"] in ("bmm", "auto"):
+            line[f"{row['order']}_mb"] = row["peak_mb"]
         if row["order"] == "auto":
-            line |= {"auto_is": row["auto_is"], "best": row["best"], "auto_to_best": row["ratio_to_best"]}
+            line |= {"auto_is": row["auto_is"], "best": row["best"], "auto/best": row["ratio_to_best"]}
     return list(lines.values())
 
 

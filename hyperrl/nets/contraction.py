@@ -17,13 +17,17 @@ from hyperrl.nets.generated import GeneratedWeight
 Contraction = Literal["auto", "materialise", "outer", "xw"]
 CONTRACTIONS: tuple[str, ...] = ("auto", "materialise", "outer", "xw")
 
-# Fitted to forward and backward times on a CPU (`hyperrl bench contraction`). The outer product and its two
-# gradients are elementwise passes, which cost twice a matrix product's write. The xw order copies the bank
-# with its first two dimensions exchanged, in runs of only `out` numbers. Forming matrices costs as much as
-# ten more of them however few there are.
+# Fitted to forward and backward times on a CPU (`hyperrl bench contraction`), in numbers written. The outer
+# product and its two gradients are elementwise passes, which cost twice what a matrix product's output costs.
+# The xw order copies the bank with its first two dimensions exchanged, in runs of only `out` numbers. Forming
+# matrices costs as much as ten more of them, however few they are. Where there is little to compute the count
+# of operations decides, and materialising takes the fewest.
 _OUTER_WRITE = 2.0
 _BANK_COPY = 3.5
 _EXTRA_MATRICES = 10
+_LITTLE_WORK = 600_000
+# So many dot products or more have a far slower backward pass as a batch of matrix products.
+_MANY_DOTS = 32
 
 
 def choose(conditions: int, rows: int, k: int, fan_in: int, fan_out: int) -> Contraction:
@@ -36,15 +40,14 @@ def choose(conditions: int, rows: int, k: int, fan_in: int, fan_out: int) -> Con
         fan_in: Inputs of the layer.
         fan_out: Outputs of the layer.
     """
-    if rows > 1 or conditions == 1:
+    if rows > 1 or conditions == 1 or conditions * k * fan_in * fan_out <= _LITTLE_WORK:
         return "materialise"
     copied = 0 if fan_out == 1 else k * fan_in * fan_out
-    written: dict[Contraction, float] = {
-        "materialise": (conditions + _EXTRA_MATRICES) * fan_in * fan_out,
-        "outer": _OUTER_WRITE * conditions * k * fan_in,
-        "xw": conditions * k * fan_out + _BANK_COPY * copied,
-    }
-    return min(written, key=lambda order: written[order])
+    outer = _OUTER_WRITE * conditions * k * fan_in
+    xw = conditions * k * fan_out + _BANK_COPY * copied
+    if (conditions + _EXTRA_MATRICES) * fan_in * fan_out <= min(outer, xw):
+        return "materialise"
+    return "outer" if outer <= xw else "xw"
 
 
 def apply_weight(
@@ -65,20 +68,24 @@ def apply_weight(
     Returns:
         The shape of ``x`` with ``out`` in place of ``in``.
     """
+    order, bank, coefficients = contraction, weight.bank, weight.coefficients
+    if bank is not None and coefficients is not None:
+        if coefficients.dim() == 1:
+            order = "materialise"
+        elif order == "auto":
+            k, fan_in, fan_out = bank.shape
+            order = choose(x.shape[0], x.shape[1] if x.dim() == 3 else 1, k, fan_in, fan_out)
+        if order == "materialise":
+            return _product(x, _dense(weight), _by_row(bias, x))
     if x.dim() == 3 and x.shape[1] == 1:
         # Two dimensions take the fused multiply-and-add, and spare the backward pass its reshapes.
-        return apply_weight(weight, x.squeeze(1), contraction, bias).unsqueeze(1)
-    if bias is not None and bias.dim() > 1 and x.dim() == 3:
-        bias = bias.unsqueeze(1)
-    if weight.bank is None or weight.coefficients is None:
-        return _apply_parts(weight, x, "materialise", bias)
-    order: Contraction = "materialise"
-    if weight.coefficients.dim() == 2:
-        rows = x.shape[1] if x.dim() == 3 else 1
-        order = choose(x.shape[0], rows, *weight.bank.shape) if contraction == "auto" else contraction
-    if order == "materialise":
-        return _product(x, _dense(weight), bias)
-    return _apply_parts(weight, x, order, bias)
+        return _apply_parts(weight, x.squeeze(1), order, bias).unsqueeze(1)
+    return _apply_parts(weight, x, order, _by_row(bias, x))
+
+
+def _by_row(value: Tensor | None, x: Tensor) -> Tensor | None:
+    """A vector per condition ``[G, out]`` as it applies to ``x``: ``[G, 1, out]`` if there are groups."""
+    return value.unsqueeze(1) if value is not None and value.dim() == 2 and x.dim() == 3 else value
 
 
 def _apply_parts(weight: GeneratedWeight, x: Tensor, order: Contraction, bias: Tensor | None) -> Tensor:
@@ -96,20 +103,20 @@ def _apply_parts(weight: GeneratedWeight, x: Tensor, order: Contraction, bias: T
     assert total is not None  # a weight always has at least one part
     if weight.scale is None:
         return total
-    return _plus(total * (weight.scale if x.dim() == 2 else weight.scale.unsqueeze(1)), bias)
+    return _plus(total * (weight.scale if x.dim() == 2 else weight.scale.unsqueeze(-2)), bias)
 
 
 def _dense(weight: GeneratedWeight) -> Tensor:
     """The matrix ``[*batch, in, out]``, its base added while the bank is multiplied."""
-    alone = weight.left is None and weight.right is None and weight.scale is None
     base, bank, coefficients = weight.base, weight.bank, weight.coefficients
-    if not alone or base is None or bank is None or coefficients is None:
+    if base is None or bank is None or coefficients is None:
         return weight.dense()
-    if base.dim() != 2 or coefficients.dim() != 2:
+    if base.dim() != 2 or coefficients.dim() != 2 or weight.left is not None or weight.scale is not None:
         return weight.dense()
     k, fan_in, fan_out = bank.shape
-    flat = torch.addmm(base.reshape(1, fan_in * fan_out), coefficients, bank.reshape(k, fan_in * fan_out))
-    return flat.reshape(-1, fan_in, fan_out)
+    numbers = fan_in * fan_out
+    flat = torch.addmm(base.reshape(1, numbers), coefficients, bank.reshape(k, numbers))
+    return flat.view(-1, fan_in, fan_out)
 
 
 def _product(x: Tensor, matrix: Tensor, addend: Tensor | None = None) -> Tensor:
@@ -118,12 +125,13 @@ def _product(x: Tensor, matrix: Tensor, addend: Tensor | None = None) -> Tensor:
         if x.dim() == 2 and addend is not None:
             return torch.addmm(addend, x, matrix)
         return _plus(x @ matrix, addend)
-    if x.dim() == 3:
-        return _plus(torch.bmm(x, matrix), addend)
-    if matrix.shape[-1] == 1:
-        # The backward pass of a batch of dot products is far slower as matrix products.
-        return _plus((x * matrix.squeeze(-1)).sum(-1, keepdim=True), addend)
-    return _plus(torch.bmm(x.unsqueeze(1), matrix).squeeze(1), addend)
+    single = x.dim() == 2
+    if matrix.shape[-1] == 1 and matrix.shape[0] >= _MANY_DOTS and (single or x.shape[1] == 1):
+        vectors = matrix.squeeze(-1) if single else matrix.transpose(1, 2)
+        return _plus((x * vectors).sum(-1, keepdim=True), addend)
+    if single:
+        return _plus(torch.bmm(x.unsqueeze(1), matrix).squeeze(1), addend)
+    return _plus(torch.bmm(x, matrix), addend)
 
 
 def _plus(value: Tensor, addend: Tensor | None) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from math import isfinite, prod
+from numbers import Integral
 from typing import Literal
 
 import torch
@@ -137,8 +138,10 @@ class TargetSpec:
             if name not in ACTIVATIONS:
                 raise unknown_name("activation", name, ACTIVATIONS)
         sizes = [in_features, *hidden, out_features]
-        if any(not isinstance(size, int) or size < 1 for size in sizes):
+        if any(not isinstance(size, Integral) or size < 1 for size in sizes):
             raise ConfigError(f"layer sizes of a target network must be positive integers, got {sizes}")
+        # NumPy's integers, which spaces give, would stay in the spec and in messages.
+        sizes = [int(size) for size in sizes]
         if norm not in NORMS:
             raise unknown_name("layer norm", norm, NORMS)
         if not isfinite(output_init_gain):

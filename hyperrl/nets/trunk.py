@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from math import isfinite, sqrt
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ FEATURE_NORMS: tuple[str, ...] = ("none", "l2", "layer", "tanh")
 
 
 def _are_sizes(sizes: Sequence[int]) -> bool:
-    return all(isinstance(size, int) and size >= 1 for size in sizes)
+    return all(isinstance(size, Integral) and size >= 1 for size in sizes)
 
 
 class ResidualBlock(nn.Module):

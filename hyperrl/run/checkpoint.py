@@ -66,13 +66,16 @@ def load_policy(policy: BasePolicy, path: Path) -> int:
     try:
         weights = load_file(path / "policy.safetensors")
         steps = int(json.loads((path / "checkpoint.json").read_text(encoding="utf-8"))["steps"])
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ArithmeticError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise RunFolderError(f"the checkpoint {path} cannot be read: {error}") from error
-    try:
-        policy.load_state_dict(weights)
-    except RuntimeError as error:
-        summary = " ".join(str(error).split())
-        raise RunFolderError(
-            f"the checkpoint {path} does not fit the policy of its run: {summary}"
-        ) from error
+    own = policy.state_dict()
+    for name in sorted({*own, *weights}):
+        there = tuple(weights[name].shape) if name in weights else "missing"
+        wanted = tuple(own[name].shape) if name in own else "no such weight"
+        if there != wanted:
+            raise RunFolderError(
+                f"the checkpoint {path} does not fit the policy of its run: {name} is {there} in the file "
+                f"and {wanted} in the policy"
+            )
+    policy.load_state_dict(weights)
     return steps

@@ -172,9 +172,8 @@ class RunFolder:
         """
         found = [path.name for path in self.checkpoints.glob("*") if (path / "policy.safetensors").is_file()]
         if not found:
-            raise RunFolderError(
-                f"the run {self.path} has no checkpoint yet: its state is {self.status()['state']}"
-            )
+            state = self.status().get("state", "unknown")
+            raise RunFolderError(f"the run {self.path} has no checkpoint yet: its state is {state}")
         if name not in found:
             raise unknown_name(f"checkpoint of {self.path}", name, found)
         return self.checkpoints / name

@@ -25,6 +25,7 @@ _TRUNK_FIELDS = (
     "feature_norm",
     "trunk_init_scale",
 )
+_ONLY_OF_TRUNK = {"mlp": ("features", "activation", "layer_norm"), "residual": ("trunk_init_scale",)}
 _NO_OPTIONS = tuple(inspect.signature(HyperNet).parameters)
 _ZERO_HEAD = InitConfig("bias_hyper")
 
@@ -88,6 +89,7 @@ class HyperCriticConfig:
         object.__setattr__(self, "init", _init_config(self.init))
         if isinstance(self.encoder, list):
             object.__setattr__(self, "encoder", tuple(self.encoder))
+        _check_names(self)
         _check_kind_options(self.kind_options)
         for name in ("gain", "layer_norm"):
             if not isinstance(getattr(self, name), bool):
@@ -119,7 +121,7 @@ class HyperCriticConfig:
 
         Raises:
             UnknownNameError: If a key or the preset is unknown.
-            ConfigError: If a value is out of range, or one of the trunk is given for a kind that has none.
+            ConfigError: If a value is out of range, or is given for a trunk that the critic does not have.
         """
         settings = dict(values)
         base = critic_config(settings.pop("preset", "fast"), presets)
@@ -134,7 +136,24 @@ class HyperCriticConfig:
                 f"the critic kind {config.kind!r} has no trunk: leave out {', '.join(unused)}, "
                 f"or use the kind 'mlp'"
             )
+        for trunk, names in _ONLY_OF_TRUNK.items():
+            unused = [key for key in settings if key in names]
+            if unused and config.trunk != trunk:
+                raise ConfigError(
+                    f"the critic's {config.trunk} trunk does not use {', '.join(unused)}: leave it out, "
+                    f"or use the trunk {trunk!r}"
+                )
         return config
+
+
+def _check_names(config: HyperCriticConfig) -> None:
+    for name in ("activation", "feature_norm", "target_init"):
+        if not isinstance(getattr(config, name), str):
+            raise ConfigError(f"critic.{name} must be a name, got {getattr(config, name)!r}")
+    encoder = config.encoder
+    steps = encoder if isinstance(encoder, tuple) else (encoder,)
+    if not steps or not all(isinstance(step, str) for step in steps):
+        raise ConfigError(f"critic.encoder must be a name or a list of names, got {encoder!r}")
 
 
 def _check_kind_options(options: Any) -> None:
@@ -175,6 +194,8 @@ def _init_config(init: Any) -> InitConfig:
     for key in init:
         if key not in known:
             raise unknown_name("critic initialiser setting", str(key), known)
+    if not isinstance(init.get("method", ""), str):
+        raise ConfigError(f"critic.init.method must be a name, got {init['method']!r}")
     if not _is_number(init.get("scale", 0)):
         raise ConfigError(f"critic.init.scale must be a number of at least 0, got {init['scale']!r}")
     return InitConfig(**init)

@@ -13,6 +13,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from hyperrl.errors import ConfigError
 from hyperrl.nets import Generated, HyperNet, TargetMLP, TargetSpec
 from hyperrl.nets.hypernet import resolve_kind
 from hyperrl.sb3.critic_config import HyperCriticConfig
@@ -103,6 +104,9 @@ class HyperContinuousCritic(ContinuousCritic):
         normalize_images: Whether images are divided by 255.
         n_critics: Number of independent value functions.
         share_features_extractor: Whether the actor trains the extractor.
+
+    Raises:
+        ConfigError: If there is no value function.
     """
 
     def __init__(
@@ -123,6 +127,8 @@ class HyperContinuousCritic(ContinuousCritic):
             features_extractor=features_extractor,
             normalize_images=normalize_images,
         )
+        if n_critics < 1:
+            raise ConfigError(f"a critic needs at least 1 value function, got n_critics = {n_critics}")
         self.config = config
         self.share_features_extractor = share_features_extractor
         self.n_critics = n_critics

@@ -73,7 +73,12 @@ class CriticDiagnostics:
 
     @torch.no_grad()
     def _observe_network(self, network: HyperQ, batch: Any) -> None:
-        state = self.critic.extract_features(batch.observations, self.critic.features_extractor)[:_ROWS]
+        extractor = self.critic.features_extractor
+        training = extractor.training
+        # Measuring must not move batch statistics nor draw dropout masks.
+        extractor.eval()
+        state = self.critic.extract_features(batch.observations, extractor)[:_ROWS]
+        extractor.train(training)
         condition = network.condition(state, batch.actions[:_ROWS])
         for name, value in network.hyper.generated_stats(condition).items():
             key = name if name == "feature_norm" else f"delta_over_theta0/{name}"

@@ -40,7 +40,21 @@ def scale_learning_rate(optimizer: Optimizer, factor: float) -> None:
     """
     for group in optimizer.param_groups:
         group["lr"] = group["lr"] * factor
+    _keep_scaled(optimizer, factor)
 
+
+def restore_scaling(optimizer: Optimizer) -> None:
+    """Let a copied or unpickled optimiser keep its scaling when a state is loaded into it.
+
+    Args:
+        optimizer: Any optimiser; without `scale_learning_rate` in its past it stays as it is.
+    """
+    group = optimizer.param_groups[0]
+    if isinstance(group, ScaledGroup):
+        _keep_scaled(optimizer, group.factor)
+
+
+def _keep_scaled(optimizer: Optimizer, factor: float) -> None:
     def wrap(loaded: Optimizer) -> None:
         # The list is changed in place: optimisers and schedulers hold on to it.
         loaded.param_groups[:] = [ScaledGroup(group, factor) for group in loaded.param_groups]

@@ -15,7 +15,7 @@ from stable_baselines3.td3.policies import TD3Policy
 from hyperrl.errors import ConfigError
 from hyperrl.sb3.critic_config import CRITICS, SAC_CRITICS, HyperCriticConfig, critic_config
 from hyperrl.sb3.critics import HyperContinuousCritic
-from hyperrl.sb3.learning_rate import scale_learning_rate
+from hyperrl.sb3.learning_rate import restore_scaling, scale_learning_rate
 
 _FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
@@ -63,6 +63,11 @@ class HyperCriticMixin:
                 f"which must start above 0 for that, got {start:g}"
             )
         scale_learning_rate(self.critic.optimizer, rate / start)  # type: ignore[attr-defined]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Finish a copy: optimisers are copied and pickled without their hooks."""
+        super().__setstate__(state)  # type: ignore[misc]
+        restore_scaling(self.critic.optimizer)  # type: ignore[attr-defined]
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> HyperContinuousCritic:
         """Build one critic (the online or the target one)."""

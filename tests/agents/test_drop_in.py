@@ -16,6 +16,7 @@ from stable_baselines3.common.noise import NormalActionNoise, VectorizedActionNo
 from stable_baselines3.common.vec_env import VecNormalize
 
 from hyperrl import HyperSAC, HyperTD3
+from hyperrl.errors import ConfigError
 from hyperrl.sb3 import HyperCriticConfig
 from tests.sb3.toys import SMALL, TINY, TINY_LINEAR, TINY_PAPER, DictEnv, ImageEnv, PointEnv
 
@@ -201,3 +202,26 @@ def test_the_same_seed_gives_the_same_agent_and_another_seed_another(cls):
 
     assert th.equal(run(4), run(4))
     assert not th.equal(run(4), run(5))
+
+
+class CountsEnv(PointEnv):
+    """The same with an observation of whole numbers, whose one-hot size NumPy counts."""
+
+    def __init__(self):
+        super().__init__()
+        self.observation_space = spaces.MultiDiscrete([3, 4])
+
+    def observe(self):
+        return (abs(self.state[:2]) * 2).astype(np.int64)
+
+
+@agents
+@pytest.mark.parametrize("condition", ["state", "action"])
+def test_observations_of_whole_numbers(cls, condition):
+    assert_learns(build(cls, CountsEnv(), critic={**TINY, "condition": condition}))
+
+
+@agents
+def test_a_critic_without_value_functions_is_refused(cls):
+    with pytest.raises(ConfigError, match="n_critics = 0"):
+        build(cls, policy_kwargs={"n_critics": 0})

@@ -70,6 +70,11 @@ def test_print_config_shows_what_would_run_and_writes_nothing(capsys, runs_root)
 def test_print_config_refuses_what_could_not_run(capsys):
     assert main(["train", "td3", "--env", "Hoper-v5", "--print-config"]) == 2
     assert capsys.readouterr().out == ""
+    short = ["--env", "Pendulum-v1", "--steps", "100", "--print-config"]
+    assert main(["train", "hyper-td3", *short, "--set", "policy_kwargs.critic.kind=lowrnk"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "unknown hypernetwork kind 'lowrnk', did you mean 'lowrank'?" in err
 
 
 def test_a_note_says_what_was_adapted(capsys):

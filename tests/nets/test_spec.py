@@ -2,6 +2,7 @@
 
 from math import prod, sqrt
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -211,3 +212,9 @@ def test_from_module_takes_only_what_matches_the_whole_name():
         TargetSpec.from_module(Block(), include="ou")
     with pytest.raises(ConfigError, match="not a regular expression"):
         TargetSpec.from_module(Block(), include="(")
+
+
+def test_sizes_of_numpy_are_plain_integers_in_the_spec():
+    spec = TargetSpec.mlp(np.int64(3), (np.int32(4),), np.prod((2, 1)))
+    assert spec == TargetSpec.mlp(3, (4,), 2)
+    assert {type(layer.out_features) for layer in spec.layers} == {int}

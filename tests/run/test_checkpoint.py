@@ -74,7 +74,7 @@ def test_damaged_and_missing_files_are_refused(tmp_path):
         with pytest.raises(RunFolderError, match="cannot be read"):
             load_policy(make().policy, path)
     (path / "policy.safetensors").write_bytes(whole)
-    for text in ("", "[]", "{}", json.dumps({"steps": None})):
+    for text in ("", "[]", "{}", json.dumps({"steps": None}), '{"steps": Infinity}'):
         (path / "checkpoint.json").write_text(text)
         with pytest.raises(RunFolderError, match="cannot be read"):
             load_policy(make().policy, path)
@@ -85,7 +85,9 @@ def test_damaged_and_missing_files_are_refused(tmp_path):
 
 def test_weights_of_another_policy_are_refused(tmp_path):
     save_checkpoint(make(), tmp_path / "final")
-    with pytest.raises(RunFolderError, match="does not fit"):
+    with pytest.raises(RunFolderError, match="does not fit") as caught:
         load_policy(make(width=9).policy, tmp_path / "final")
+    assert "in the file and" in str(caught.value)
+    assert str(caught.value).count("actor") == 1
     with pytest.raises(RunFolderError, match="does not fit"):
         load_policy(make(SAC).policy, tmp_path / "final")

@@ -139,6 +139,10 @@ def test_damaged_files_are_named(tmp_path, text):
 
 def test_a_checkpoint_is_found_by_name(tmp_path):
     folder = RunFolder.create(at(tmp_path))
+    (folder.path / "status.json").write_text("{}")
+    with pytest.raises(RunFolderError, match="has no checkpoint yet: its state is unknown"):
+        folder.checkpoint("final")
+    folder.set_status("created", 0)
     with pytest.raises(RunFolderError, match="has no checkpoint yet: its state is created"):
         folder.checkpoint("final")
     for name in ("best", "final", "half"):

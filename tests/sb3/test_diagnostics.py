@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch as th
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hyperrl import HyperSAC, HyperTD3
@@ -135,3 +136,27 @@ def test_the_event_file_holds_the_scalars(cls, policy, env, of_its_own, tmp_path
         *of_its_own,
     } <= tags
     assert all(event.value > 0 for event in events.Scalars("train/critic_loss"))
+
+
+class NormalisingExtractor(FlattenExtractor):
+    """Observations normalised by the batch."""
+
+    def __init__(self, observation_space):
+        super().__init__(observation_space)
+        self.norm = th.nn.BatchNorm1d(self.features_dim)
+
+    def forward(self, observations):
+        return self.norm(super().forward(observations))
+
+
+def test_measuring_leaves_the_batch_statistics_of_an_extractor_alone():
+    kwargs = {"critic": TINY, "net_arch": [8], "features_extractor_class": NormalisingExtractor}
+    model = HyperTD3("MlpPolicy", PointEnv(), policy_kwargs=kwargs, **SMALL).learn(30)
+    model.policy.set_training_mode(True)
+    batch = model.replay_buffer.sample(16)
+    norm = model.critic.features_extractor.norm
+    before = norm.num_batches_tracked.clone()
+    values = [th.zeros(16, 1), th.ones(16, 1)]
+    CriticDiagnostics(model.critic).observe(1, batch, values)
+    assert norm.num_batches_tracked == before
+    assert norm.training

@@ -125,6 +125,15 @@ def test_a_scaled_optimiser_keeps_its_factor_through_state_dicts_and_copies():
     assert th.equal(parameter, th.full((2,), 0.5))
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda policy: pickle.loads(pickle.dumps(policy))])
+def test_the_optimiser_of_a_copied_policy_keeps_its_factor_through_state_dicts(copied):
+    optimizer = copied(build("HyperTD3").policy).critic.optimizer
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(5e-5)
+    optimizer.param_groups[0]["lr"] = 1e-3
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(5e-5)
+
+
 def test_other_entries_of_a_scaled_group_are_left_alone():
     optimizer = th.optim.Adam([th.nn.Parameter(th.ones(1))], lr=1.0)
     scale_learning_rate(optimizer, 0.5)
