@@ -91,8 +91,9 @@ def record(folder: Path, results: Mapping[str, Row]) -> None:
     """
     manifest = read_manifest(folder)
     circumstances = build_manifest(0)
-    # These are notes of one moment, not of a run with a beginning and an end.
-    circumstances.pop("finished")
+    # These are notes of one moment, and are published: paths of this machine have no place in them.
+    for name in ("finished", "argv", "working_directory"):
+        circumstances.pop(name)
     circumstances["recorded"] = circumstances.pop("started")
     for name, settings in results.items():
         manifest[name] = {**circumstances, "command": command_line(), **settings}

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from hyperrl.nets.dense import dense
 from hyperrl.nets.generated import GeneratedWeight
 
 Contraction = Literal["auto", "materialise", "outer", "xw"]
@@ -115,7 +116,7 @@ def _dense(weight: GeneratedWeight) -> Tensor:
         return weight.dense()
     k, fan_in, fan_out = bank.shape
     numbers = fan_in * fan_out
-    flat = torch.addmm(base.reshape(1, numbers), coefficients, bank.reshape(k, numbers))
+    flat = dense(coefficients, bank.reshape(k, numbers).t(), base.reshape(numbers))
     return flat.view(-1, fan_in, fan_out)
 
 
@@ -149,6 +150,6 @@ def _xw(bank: Tensor, coefficients: Tensor, x: Tensor, addend: Tensor | None) ->
     """Coefficients contracted with (x @ Theta): writes K * out numbers per row."""
     k, fan_in, fan_out = bank.shape
     if fan_out == 1:
-        return _plus(((x @ bank.reshape(k, fan_in).t()) * coefficients).sum(-1, keepdim=True), addend)
+        return _plus((dense(x, bank.reshape(k, fan_in)) * coefficients).sum(-1, keepdim=True), addend)
     projected = (x @ bank.permute(1, 0, 2).reshape(fan_in, k * fan_out)).unflatten(-1, (k, fan_out))
     return _plus(torch.matmul(coefficients.unsqueeze(-2), projected).squeeze(-2), addend)

@@ -58,25 +58,31 @@ class TargetMLP:
         if x.dim() <= len(batch) or x.shape[-1] != fan_in or x.shape[: len(batch)] != batch:
             raise ShapeError(f"expected an input of shape {_pattern(batch, fan_in)}, got {tuple(x.shape)}")
         rows = x.shape[len(batch) : -1]
-        # A single network sees one matrix of rows: there is nothing to contract per condition.
-        h = x.reshape(batch.numel(), rows.numel(), fan_in) if batch else x.reshape(rows.numel(), fan_in)
+        # One row for each network, or a single network for all rows: two dimensions are enough.
+        grouped = bool(batch) and bool(rows)
+        h = x.reshape(batch.numel(), rows.numel(), fan_in) if grouped else x.reshape(-1, fan_in)
+        vectors = self._vectors(generated)
         for layer, weight in zip(self.spec.layers, generated.weights, strict=True):
             if len(batch) > 1:
                 weight = weight.map(lambda value: value.flatten(0, len(batch) - 1), batch_only=True)
-            h = apply_weight(weight, h, self.contraction)
-            if layer.gain is not None:
-                h = h * self._vector(generated, layer.gain)
-            if layer.bias is not None:
-                h = h + self._vector(generated, layer.bias)
+            bias = None if layer.bias is None else vectors[layer.bias]
+            if layer.gain is None:
+                h = apply_weight(weight, h, self.contraction, bias)
+            else:
+                h = apply_weight(weight, h, self.contraction) * _by_row(vectors[layer.gain], h)
+                h = h if bias is None else h + _by_row(bias, h)
             if layer.norm == "layer":
                 h = functional.layer_norm(h, h.shape[-1:])
             h = ACTIVATIONS[layer.activation](h)
         return h.reshape(*batch, *rows, h.shape[-1])
 
     @staticmethod
-    def _vector(generated: Generated, name: str) -> Tensor:
-        value = generated.vector(name)
-        return value if value.dim() == 1 else value.flatten(0, -2).unsqueeze(1)
+    def _vectors(generated: Generated) -> dict[str, Tensor]:
+        """Biases and gains by name, ``[G, n]`` or ``[n]``, split once: slices one by one cost more."""
+        vectors = generated.vectors
+        flat = vectors.flatten(0, -2) if vectors.dim() > 2 else vectors
+        parts = flat.split([tensor.numel for tensor in generated.spec.vectors], dim=-1)
+        return dict(zip(generated.spec.vector_slices, parts, strict=True))
 
 
 class VmapTarget:
@@ -131,6 +137,11 @@ class VmapTarget:
     def _call(self, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
         out: Tensor = functional_call(self.module, parameters, (x,))
         return out
+
+
+def _by_row(vector: Tensor, h: Tensor) -> Tensor:
+    """``[G, n]`` as it applies to ``h``: ``[G, 1, n]`` if there are several rows per network."""
+    return vector.unsqueeze(1) if vector.dim() == 2 and h.dim() == 3 else vector
 
 
 def _pattern(batch: tuple[int, ...], size: int) -> str:

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from hyperrl.errors import ConfigError, unknown_name
 from hyperrl.nets.activations import ACTIVATIONS
+from hyperrl.nets.dense import DenseLinear
 
 FEATURE_NORMS: tuple[str, ...] = ("none", "l2", "layer", "tanh")
 
@@ -26,8 +27,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first = nn.Linear(width, width)
-        self.second = nn.Linear(width, width)
+        self.first = DenseLinear(width, width)
+        self.second = DenseLinear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[..., width]`` to ``[..., width]``."""
@@ -101,7 +102,7 @@ class ResidualTrunk(nn.Module):
             raise ConfigError(f"a residual trunk's initial scale must be a positive number, got {init_scale}")
         layers: list[nn.Module] = []
         for fan_in, width in pairwise([input_dim, *widths]):
-            layers.append(nn.Linear(fan_in, width))
+            layers.append(DenseLinear(fan_in, width))
             layers.extend(ResidualBlock(width) for _ in range(blocks))
         self.layers = nn.Sequential(*layers)
         self.output_dim = widths[-1]

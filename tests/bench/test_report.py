@@ -23,6 +23,7 @@ def test_a_manifest_keeps_the_notes_of_other_results(tmp_path):
     manifest = read_manifest(tmp_path)
     assert (manifest["one"]["seed"], manifest["one"]["rounds"], manifest["two"]["seed"]) == (3, 5, 4)
     assert {"command", "packages", "cpu", "cores", "recorded", "python"} <= set(manifest["one"])
+    assert not {"argv", "working_directory"} & set(manifest["one"])
 
 
 @pytest.mark.parametrize("text", ["{", "[1]"])
