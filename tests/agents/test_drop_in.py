@@ -80,6 +80,10 @@ def test_every_way_to_name_a_critic(cls, critic):
     assert_learns(build(cls, critic=critic), 30)
 
 
+def falling(remaining):
+    return 1e-3 * (0.1 + remaining)
+
+
 @agents
 @pytest.mark.parametrize(
     "options",
@@ -89,7 +93,7 @@ def test_every_way_to_name_a_critic(cls, critic):
         {"train_freq": (1, "episode"), "gradient_steps": -1},
         {"train_freq": 4, "gradient_steps": 2},
         {"optimize_memory_usage": True, "replay_buffer_kwargs": {"handle_timeout_termination": False}},
-        {"learning_rate": lambda remaining: 1e-3 * (0.1 + remaining)},
+        {"learning_rate": falling},
         {"policy_kwargs": {"n_critics": 1}},
         {"policy_kwargs": {"n_critics": 3}},
         {"policy_kwargs": {"share_features_extractor": True}},
@@ -98,7 +102,7 @@ def test_every_way_to_name_a_critic(cls, critic):
         {"policy_kwargs": {"optimizer_class": th.optim.RMSprop}},
         {"policy_kwargs": {"features_extractor_kwargs": {}, "normalize_images": False}},
     ],
-    ids=str,
+    ids=lambda options: "-".join(options),
 )
 def test_options_of_stable_baselines3(cls, options):
     assert_learns(build(cls, **options))
