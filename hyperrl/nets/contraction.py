@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hyperrl.nets.dense import dense
+from hyperrl.nets.dense import matmul
 from hyperrl.nets.generated import GeneratedWeight
 
 Contraction = Literal["auto", "materialise", "outer", "xw"]
@@ -20,11 +20,13 @@ CONTRACTIONS: tuple[str, ...] = ("auto", "materialise", "outer", "xw")
 
 # Fitted to forward and backward times on a CPU (`hyperrl bench contraction`), in numbers written. The outer
 # product and its two gradients are elementwise passes, which cost twice what a matrix product's output costs.
-# The xw order copies the bank with its first two dimensions exchanged, in runs of only `out` numbers. Forming
-# matrices costs as much as ten more of them, however few they are. Where there is little to compute the count
-# of operations decides, and materialising takes the fewest.
+# The xw order copies the bank once with its first two dimensions exchanged, and its products for each template
+# cost as much as 64 numbers if they are shorter. Forming matrices costs as much as ten more of them, however
+# few they are. Where there is little to compute the count of operations decides, and materialising takes the
+# fewest.
 _OUTER_WRITE = 2.0
-_BANK_COPY = 3.5
+_BANK_COPY = 0.6
+_SHORTEST_PRODUCT = 64
 _EXTRA_MATRICES = 10
 _LITTLE_WORK = 600_000
 # So many dot products or more have a far slower backward pass as a batch of matrix products.
@@ -45,7 +47,8 @@ def choose(conditions: int, rows: int, k: int, fan_in: int, fan_out: int) -> Con
         return "materialise"
     copied = 0 if fan_out == 1 else k * fan_in * fan_out
     outer = _OUTER_WRITE * conditions * k * fan_in
-    xw = conditions * k * fan_out + _BANK_COPY * copied
+    length = 1 if fan_out == 1 else max(fan_out, _SHORTEST_PRODUCT)
+    xw = conditions * k * length + _BANK_COPY * copied
     if (conditions + _EXTRA_MATRICES) * fan_in * fan_out <= min(outer, xw):
         return "materialise"
     return "outer" if outer <= xw else "xw"
@@ -116,16 +119,14 @@ def _dense(weight: GeneratedWeight) -> Tensor:
         return weight.dense()
     k, fan_in, fan_out = bank.shape
     numbers = fan_in * fan_out
-    flat = dense(coefficients, bank.reshape(k, numbers).t(), base.reshape(numbers))
+    flat = matmul(coefficients, bank.reshape(k, numbers), base.reshape(numbers))
     return flat.view(-1, fan_in, fan_out)
 
 
 def _product(x: Tensor, matrix: Tensor, addend: Tensor | None = None) -> Tensor:
     """``x @ matrix + addend`` for a matrix shared by all rows, or one for each condition."""
     if matrix.dim() == 2:
-        if x.dim() == 2 and addend is not None:
-            return torch.addmm(addend, x, matrix)
-        return _plus(x @ matrix, addend)
+        return matmul(x, matrix, addend)
     single = x.dim() == 2
     if matrix.shape[-1] == 1 and matrix.shape[0] >= _MANY_DOTS and (single or x.shape[1] == 1):
         vectors = matrix.squeeze(-1) if single else matrix.transpose(1, 2)
@@ -150,6 +151,6 @@ def _xw(bank: Tensor, coefficients: Tensor, x: Tensor, addend: Tensor | None) ->
     """Coefficients contracted with (x @ Theta): writes K * out numbers per row."""
     k, fan_in, fan_out = bank.shape
     if fan_out == 1:
-        return _plus((dense(x, bank.reshape(k, fan_in)) * coefficients).sum(-1, keepdim=True), addend)
-    projected = (x @ bank.permute(1, 0, 2).reshape(fan_in, k * fan_out)).unflatten(-1, (k, fan_out))
+        return _plus((matmul(x, bank.reshape(k, fan_in).t()) * coefficients).sum(-1, keepdim=True), addend)
+    projected = matmul(x, bank.permute(1, 0, 2).reshape(fan_in, k * fan_out)).unflatten(-1, (k, fan_out))
     return _plus(torch.matmul(coefficients.unsqueeze(-2), projected).squeeze(-2), addend)

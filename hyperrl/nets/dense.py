@@ -8,25 +8,33 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 # Below so many multiplications the Python side of a custom function costs more than it saves.
 _LARGE = 2**25
 
 
-def dense(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x @ weight.T + bias``, equal to ``F.linear`` up to rounding.
+def matmul(x: Tensor, matrix: Tensor, addend: Tensor | None = None) -> Tensor:
+    """``x @ matrix + addend``, equal to torch's up to rounding.
 
     Args:
         x: ``[..., in]``.
-        weight: ``[out, in]``.
-        bias: ``[out]`` or None.
+        matrix: ``[in, out]``.
+        addend: ``[out]``, the shape of the result, or None.
     """
-    large = x.dim() == 2 and x.shape[0] * weight.numel() >= _LARGE
-    plain = x.dtype == torch.float32 and x.device.type == "cpu" and not torch.compiler.is_compiling()
-    if large and plain and not torch._C._are_functorch_transforms_active() and slow_blas():
-        return _onednn(x, weight, bias)
-    return functional.linear(x, weight, bias)
+    if x.dim() != 2:
+        return x @ matrix if addend is None else x @ matrix + addend
+    if x.shape[0] * matrix.numel() >= _LARGE and _fits(x):
+        if addend is None or addend.dim() == 1:
+            return _onednn(x, matrix.t(), addend)
+        return _onednn(x, matrix.t()) + addend
+    return x @ matrix if addend is None else torch.addmm(addend, x, matrix)
+
+
+def _fits(x: Tensor) -> bool:
+    """Whether oneDNN takes this input, and is faster than what torch would call."""
+    if x.dtype != torch.float32 or x.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    return slow_blas() and not torch._C._are_functorch_transforms_active()
 
 
 @cache
@@ -43,11 +51,13 @@ def slow_blas() -> bool:
 
 
 class DenseLinear(nn.Linear):
-    """``nn.Linear`` that multiplies by `dense`; parameters and initialisation are the same."""
+    """``nn.Linear`` that multiplies as `matmul` does; parameters and initialisation are the same."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[..., in]`` to ``[..., out]``."""
-        return dense(x, self.weight, self.bias)
+        if x.dim() == 2 and x.shape[0] * self.weight.numel() >= _LARGE and _fits(x):
+            return _onednn(x, self.weight, self.bias)
+        return super().forward(x)
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

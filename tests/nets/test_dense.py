@@ -1,13 +1,12 @@
-"""`dense` equals `F.linear`, also where it takes oneDNN's path, to the second derivative."""
+"""`matmul` equals torch's, also where it takes oneDNN's path, to the second derivative."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from torch.nn import functional
 
 from hyperrl.nets import dense as module
-from hyperrl.nets.dense import DenseLinear, dense
+from hyperrl.nets.dense import DenseLinear, matmul
 
 has_onednn = pytest.mark.skipif(
     not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")),
@@ -26,8 +25,8 @@ def forced(monkeypatch):
     return calls
 
 
-def derivatives(function, x, weight, bias):
-    inputs = [tensor.clone().requires_grad_() for tensor in (x, weight, bias)]
+def derivatives(function, tensors):
+    inputs = [tensor.clone().requires_grad_() for tensor in tensors]
     out = function(*inputs)
     first = torch.autograd.grad(out.sin().sum(), inputs, create_graph=True)
     second = torch.autograd.grad(sum(gradient.square().sum() for gradient in first), inputs)
@@ -35,24 +34,25 @@ def derivatives(function, x, weight, bias):
 
 
 @has_onednn
+@pytest.mark.parametrize("addend", [None, (7,), (11, 7)])
 @pytest.mark.parametrize("transposed", [False, True])
-def test_the_onednn_path_equals_a_float64_linear_layer_to_the_second_derivative(forced, transposed):
+def test_the_onednn_path_equals_float64_to_the_second_derivative(forced, transposed, addend):
     torch.manual_seed(0)
-    weight = torch.randn(5, 7).t() if transposed else torch.randn(7, 5)
-    x, bias = torch.randn(11, 5), torch.randn(7)
-    expected = derivatives(functional.linear, x.double(), weight.double(), bias.double())
-    for value, truth in zip(derivatives(dense, x, weight, bias), expected, strict=True):
+    matrix = torch.randn(7, 5).t() if transposed else torch.randn(5, 7)
+    inputs = [torch.randn(11, 5), matrix] + ([] if addend is None else [torch.randn(addend)])
+    expected = derivatives(lambda x, m, a=None: x @ m + (0 if a is None else a), [t.double() for t in inputs])
+    for value, truth in zip(derivatives(matmul, inputs), expected, strict=True):
         torch.testing.assert_close(value.double(), truth, atol=1e-4, rtol=1e-4)
     assert forced
 
 
 def test_what_the_onednn_path_cannot_take_goes_to_torch(forced):
-    weight = torch.randn(3, 4)
-    for x in (torch.randn(2, 4).double(), torch.randn(2, 5, 4)):
-        expected = functional.linear(x, weight.to(x.dtype))
-        torch.testing.assert_close(dense(x, weight.to(x.dtype)), expected)
+    matrix = torch.randn(4, 3)
+    for x in (torch.randn(2, 4).double(), torch.randn(2, 5, 4), torch.randn(4)):
+        expected = x @ matrix.to(x.dtype) + 1
+        torch.testing.assert_close(matmul(x, matrix.to(x.dtype), torch.ones(3, dtype=x.dtype)), expected)
     batch = torch.randn(6, 2, 4)
-    torch.testing.assert_close(torch.func.vmap(lambda row: dense(row, weight))(batch), batch @ weight.t())
+    torch.testing.assert_close(torch.func.vmap(lambda rows: matmul(rows, matrix))(batch), batch @ matrix)
     assert not forced
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from hyperrl.nets.dense import dense
+from hyperrl.nets.dense import matmul
 from hyperrl.nets.generated import Generated, GeneratedWeight
 from hyperrl.nets.init import InitConfig, initialise
 from hyperrl.nets.kinds.base import Kind
@@ -40,7 +40,7 @@ class LinearKind(Kind):
             GeneratedWeight(base=base, bank=bank, coefficients=features)
             for base, bank in zip(self.base_weights, self.banks, strict=True)
         )
-        vectors = dense(features, self.vector_bank.t(), self.base_vectors)
+        vectors = matmul(features, self.vector_bank, self.base_vectors)
         return Generated(self.spec, features.shape[:-1], weights, vectors)
 
     def initialise(self, config: InitConfig, second_moment: float) -> None:
