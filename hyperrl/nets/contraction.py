@@ -20,10 +20,9 @@ CONTRACTIONS: tuple[str, ...] = ("auto", "materialise", "outer", "xw")
 
 # Fitted to forward and backward times on a CPU (`hyperrl bench contraction`), in numbers written. The outer
 # product and its two gradients are elementwise passes, which cost twice what a matrix product's output costs.
-# The xw order copies the bank once with its first two dimensions exchanged, and its products for each template
-# cost as much as 64 numbers if they are shorter. Forming matrices costs as much as ten more of them, however
-# few they are. Where there is little to compute the count of operations decides, and materialising takes the
-# fewest.
+# The xw order copies the bank once with its first two dimensions exchanged; its product for one template costs
+# as much as 64 numbers if it is shorter. Forming matrices costs as much as ten more of them, however few they
+# are. Where there is little to compute the count of operations decides: materialising takes the fewest.
 _OUTER_WRITE = 2.0
 _BANK_COPY = 0.6
 _SHORTEST_PRODUCT = 64
