@@ -20,7 +20,7 @@ CONTRACTIONS: tuple[str, ...] = ("auto", "materialise", "outer", "xw")
 
 # Fitted to forward and backward times on a CPU (`hyperrl bench contraction`), in numbers written. The outer
 # product and its two gradients are elementwise passes, which cost twice what a matrix product's output costs.
-# The xw order copies the bank once with its first two dimensions exchanged; its product for one template costs
+# The xw order copies the bank once with its first two dimensions exchanged; one template's product costs
 # as much as 64 numbers if it is shorter. Forming matrices costs as much as ten more of them, however few they
 # are. Where there is little to compute the count of operations decides: materialising takes the fewest.
 _OUTER_WRITE = 2.0
