@@ -18,15 +18,16 @@ from hyperrl.nets.generated import GeneratedWeight
 Contraction = Literal["auto", "materialise", "outer", "xw"]
 CONTRACTIONS: tuple[str, ...] = ("auto", "materialise", "outer", "xw")
 
-# Fitted to forward and backward times on a CPU (`hyperrl bench contraction`), in numbers written. The outer
-# product and its two gradients are elementwise passes, which cost twice what a matrix product's output costs.
-# The xw order copies the bank once with its first two dimensions exchanged; one template's product costs
-# as much as 64 numbers if it is shorter. Forming matrices costs as much as ten more of them, however few they
-# are. Where there is little to compute the count of operations decides: materialising takes the fewest.
+# Fitted to forward and backward times on a CPU (`hyperrl bench contraction`), in numbers written. Matrices are
+# written and read again, and forming them costs as much as ten more of them, however few they are. The outer
+# product and its two gradients are elementwise passes. The xw order copies the bank once with its first two
+# dimensions exchanged, and each template's product costs 48 numbers besides its own. Where there is little to
+# compute the count of operations decides: materialising takes the fewest.
+_MATRIX_WRITE = 1.6
+_EXTRA_MATRICES = 10
 _OUTER_WRITE = 2.0
 _BANK_COPY = 0.6
-_SHORTEST_PRODUCT = 64
-_EXTRA_MATRICES = 10
+_EXTRA_PRODUCT = 48
 _LITTLE_WORK = 600_000
 # So many dot products or more have a far slower backward pass as a batch of matrix products.
 _MANY_DOTS = 32
@@ -44,11 +45,13 @@ def choose(conditions: int, rows: int, k: int, fan_in: int, fan_out: int) -> Con
     """
     if rows > 1 or conditions == 1 or conditions * k * fan_in * fan_out <= _LITTLE_WORK:
         return "materialise"
-    copied = 0 if fan_out == 1 else k * fan_in * fan_out
+    matrices = _MATRIX_WRITE * (conditions + _EXTRA_MATRICES) * fan_in * fan_out
     outer = _OUTER_WRITE * conditions * k * fan_in
-    length = 1 if fan_out == 1 else max(fan_out, _SHORTEST_PRODUCT)
-    xw = conditions * k * length + _BANK_COPY * copied
-    if (conditions + _EXTRA_MATRICES) * fan_in * fan_out <= min(outer, xw):
+    if fan_out == 1:
+        xw = float(conditions * k)
+    else:
+        xw = conditions * k * (fan_out + _EXTRA_PRODUCT) + _BANK_COPY * k * fan_in * fan_out
+    if matrices <= min(outer, xw):
         return "materialise"
     return "outer" if outer <= xw else "xw"
 
