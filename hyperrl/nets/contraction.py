@@ -21,8 +21,8 @@ CONTRACTIONS: tuple[str, ...] = ("auto", "materialise", "outer", "xw")
 # Fitted to forward and backward times on a CPU (`hyperrl bench contraction`), in numbers written. Matrices
 # are written and read again, and forming them costs as much as ten more of them, however few they are. The
 # outer product and its two gradients are elementwise passes. The xw order copies the bank once with its first
-# two dimensions exchanged, and each template's product costs 48 numbers besides its own. Where there is little
-# to compute the count of operations decides: materialising takes the fewest.
+# two dimensions exchanged, and each template's product costs 48 numbers besides its own. Where there is
+# little to compute the count of operations decides: materialising takes the fewest.
 _MATRIX_WRITE = 1.6
 _EXTRA_MATRICES = 10
 _OUTER_WRITE = 2.0
