@@ -58,7 +58,9 @@ def test_cos_sin_refuses_values_outside_its_bounds_where_they_would_alias(value)
 
 def test_cos_sin_takes_bounds_themselves_after_rounding():
     encoder = CosSin([0.1], [0.7])
-    encoder.validate(torch.tensor([[0.1], [0.7], [0.7000001]]))
+    bounds = torch.tensor([[0.1], [0.7], [0.7000001]])
+    encoder.validate(bounds)
+    torch.testing.assert_close(encoder(bounds)[:, 0], torch.tensor([1.0, 0.0, 0.0]), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(
