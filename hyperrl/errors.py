@@ -69,6 +69,36 @@ class RunFolderError(HyperRLError, OSError):
     """A run folder is missing, incomplete, already in use, or cannot be written."""
 
 
+class CheckpointError(RunFolderError):
+    """A checkpoint is missing, or belongs to another agent, environment or version."""
+
+
+class CheckpointCorruptError(CheckpointError):
+    """A checkpoint is not what was written: a file of it is missing, cut short or changed."""
+
+
+class UnsafeFileError(HyperRLError, ValueError):
+    """A file could run code when it is loaded, and nobody said that it is trusted."""
+
+
+class StateError(HyperRLError, TypeError):
+    """A value cannot be part of a checkpoint, because only code could bring it back."""
+
+
+class WorkerError(HyperRLError, RuntimeError):
+    """An environment in a process of its own failed, died or no longer answers."""
+
+
+class RunStoppedError(HyperRLError):
+    """A run was asked to stop by a signal, and has stopped in good order.
+
+    Attributes:
+        exit_status: What the process should end with.
+    """
+
+    exit_status: int = 130
+
+
 def nearest_name(name: str, valid: Iterable[str], similarity: float = 0.5) -> str | None:
     """Return the valid name that looks most like `name`.
 
