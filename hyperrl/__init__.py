@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hyperrl.config import RunConfig as RunConfig
     from hyperrl.errors import HyperRLError as HyperRLError
     from hyperrl.evaluate import evaluate as evaluate
+    from hyperrl.evaluate import load_agent as load_agent
     from hyperrl.nets import Generated as Generated
     from hyperrl.nets import HyperNet as HyperNet
     from hyperrl.nets import TargetMLP as TargetMLP
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from hyperrl.run import Run as Run
     from hyperrl.run import RunFolder as RunFolder
     from hyperrl.sb3 import HyperCriticConfig as HyperCriticConfig
+    from hyperrl.train import restore_agent as restore_agent
+    from hyperrl.train import resume as resume
     from hyperrl.train import train as train
     from hyperrl_agents.hyper_sac import HyperSAC as HyperSAC
     from hyperrl_agents.hyper_td3 import HyperTD3 as HyperTD3
@@ -40,6 +43,9 @@ _HOMES = {
     "TargetMLP": "hyperrl.nets",
     "TargetSpec": "hyperrl.nets",
     "evaluate": "hyperrl.evaluate",
+    "load_agent": "hyperrl.evaluate",
+    "restore_agent": "hyperrl.train",
+    "resume": "hyperrl.train",
     "train": "hyperrl.train",
 }
 

@@ -21,21 +21,21 @@ _POLICY_OF_THE_RUN = ("observation_space", "action_space", "lr_schedule")
 _RANGES = {
     "learning_rate": above(0, 1),
     "buffer_size": whole(1, 1e9),
-    "learning_starts": whole(0),
+    "learning_starts": whole(0, 1e12),
     "batch_size": whole(1, 1e7),
     "tau": above(0, 1),
     "gamma": above(0, 1),
     "gradient_steps": whole(-1, 1e6),
-    "policy_delay": whole(1),
-    "target_policy_noise": between(0),
-    "target_noise_clip": between(0),
-    "n_steps": whole(1),
-    "target_update_interval": whole(1),
-    "sde_sample_freq": whole(-1),
-    "stats_window_size": whole(1),
+    "policy_delay": whole(1, 1e6),
+    "target_policy_noise": between(0, 100),
+    "target_noise_clip": between(0, 100),
+    "n_steps": whole(1, 1e6),
+    "target_update_interval": whole(1, 1e9),
+    "sde_sample_freq": whole(-1, 1e9),
+    "stats_window_size": whole(1, 1e6),
 }
 _FLAGS = ("optimize_memory_usage", "use_sde", "use_sde_at_warmup")
-_NUMBER_OR_AUTO = {"ent_coef": above(0), "target_entropy": Range(-math.inf)}
+_NUMBER_OR_AUTO = {"ent_coef": above(0, 1e6), "target_entropy": Range(-1e6, 1e6)}
 _NOISES = ("normal", "ornstein-uhlenbeck", "none")
 _ACTIVATIONS = ("ELU", "GELU", "LeakyReLU", "Mish", "ReLU", "SiLU", "Softplus", "Tanh")
 _OPTIMIZERS = ("Adam", "AdamW", "RMSprop", "SGD")

@@ -19,7 +19,7 @@ from typing import Any
 import tomli_w
 
 from hyperrl.errors import ConfigError, unknown_name
-from hyperrl.ranges import whole
+from hyperrl.ranges import above, whole
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -30,6 +30,9 @@ _RANGES = {
     "threads": whole(1, 1024),
     "eval_episodes": whole(1, 100_000),
     "eval_every": whole(0, 1e12),
+    "checkpoint_every": whole(0, 1e12),
+    "step_timeout": above(0, 1e6),
+    "worker_restarts": whole(0, 1e6),
 }
 _TEXTS = ("agent", "env", "preset", "policy", "device")
 
@@ -51,6 +54,11 @@ class RunConfig:
         policy: "MlpPolicy", "CnnPolicy" or "MultiInputPolicy".
         eval_episodes: Episodes of each evaluation.
         eval_every: Steps between evaluations while training; 0 evaluates before and after only.
+        checkpoint_every: Steps between checkpoints; 0 writes them at the best evaluations
+            and at the end only.
+        workers: Whether each environment runs in a process of its own.
+        step_timeout: Seconds that an environment in a process of its own may take to answer.
+        worker_restarts: How many processes that died or hang may be replaced, each at the cost of an episode.
         env_kwargs: Keyword arguments of the environment.
         agent_kwargs: Keyword arguments of the algorithm, as TOML values.
 
@@ -71,6 +79,10 @@ class RunConfig:
     policy: str = "MlpPolicy"
     eval_episodes: int = 5
     eval_every: int = 10_000
+    checkpoint_every: int = 10_000
+    workers: bool = False
+    step_timeout: float = 60.0
+    worker_restarts: int = 0
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     agent_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
@@ -84,6 +96,8 @@ class RunConfig:
             raise unknown_name("device", self.device, DEVICES)
         for name, allowed in _RANGES.items():
             object.__setattr__(self, name, allowed.check(name, getattr(self, name)))
+        if not isinstance(self.workers, bool):
+            raise ConfigError(f"workers must be true or false, got {self.workers!r}")
         if self.out is not None and (not isinstance(self.out, str) or not self.out):
             raise ConfigError(f"out must be the path of a folder, got {self.out!r}")
         if self.out is not None and not _is_path(self.out):

@@ -16,6 +16,8 @@ from hyperrl.errors import ConfigError, MissingExtraError, UnsupportedSpaceError
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
 
+    from hyperrl.config import RunConfig
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -75,6 +77,35 @@ def make_vec_env(env_id: str, env_kwargs: Mapping[str, Any], n_envs: int, seed: 
     from stable_baselines3.common.env_util import make_vec_env as make
 
     return make(lambda: make_env(env_id, env_kwargs), n_envs=n_envs, seed=seed)
+
+
+def make_training_envs(config: RunConfig, seed: int) -> VecEnv:
+    """Build the environments that a run trains in, in this process or in one each.
+
+    Args:
+        config: The run's configuration.
+        seed: Seed of the first; the others take the numbers that follow.
+    """
+    if not config.workers:
+        return make_vec_env(config.env, config.env_kwargs, config.n_envs, seed)
+    from stable_baselines3.common.env_util import make_vec_env as make
+
+    from hyperrl.sb3.workers import WorkerVecEnv
+    from hyperrl_envs.saved_state import capture_plain, restore_plain
+
+    settings = {
+        "step_timeout": config.step_timeout,
+        "restarts": config.worker_restarts,
+        "capture": capture_plain,
+        "restore": restore_plain,
+    }
+    return make(
+        lambda: make_env(config.env, config.env_kwargs),
+        n_envs=config.n_envs,
+        seed=seed,
+        vec_env_cls=WorkerVecEnv,
+        vec_env_kwargs=settings,
+    )
 
 
 def check_spaces(env: gym.Env[Any, Any], agent: str, policy: str) -> int:

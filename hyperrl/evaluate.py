@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +14,13 @@ import torch
 from hyperrl.agent_arguments import build_agent, build_agent_kwargs, check_agent_kwargs
 from hyperrl.config import RunConfig
 from hyperrl.environments import check_spaces, make_env, make_vec_env
-from hyperrl.errors import HyperRLError, RunFolderError
+from hyperrl.errors import HyperRLError
 from hyperrl.evaluation.rollout import Episode, play_episodes
 from hyperrl.evaluation.statistics import Interval, bootstrap_interval, iqm
 from hyperrl.ranges import whole
 from hyperrl.registry import agents
 from hyperrl.run import RunFolder
-from hyperrl.run.checkpoint import load_policy
+from hyperrl.run.checkpoint import load_weights
 from hyperrl.run.files import write_text
 from hyperrl.run.seeding import seeds_of_evaluation
 
@@ -38,7 +39,7 @@ class Evaluation:
         episodes: The episodes played.
         mean: Mean return with its 95 % bootstrap interval.
         iqm: Interquartile mean of the returns with its 95 % bootstrap interval.
-        file: The table of the episodes, in CSV.
+        file: The table of the episodes, in CSV; None where the folder cannot be written.
     """
 
     folder: RunFolder
@@ -47,17 +48,17 @@ class Evaluation:
     episodes: tuple[Episode, ...]
     mean: Interval
     iqm: Interval
-    file: Path
+    file: Path | None
 
 
 def load_agent(
-    folder: RunFolder, checkpoint: str = "final", device: str = "cpu"
+    folder: RunFolder, checkpoint: str = "latest", device: str = "cpu"
 ) -> tuple[BaseAlgorithm, int]:
     """Rebuild the agent of a run from its configuration and weights, unpickling nothing.
 
     Args:
         folder: The run's folder.
-        checkpoint: Name of the checkpoint, "final" or "best".
+        checkpoint: "latest", "best" or a number of steps.
         device: Where the policy shall run.
 
     Returns:
@@ -66,7 +67,7 @@ def load_agent(
     Raises:
         HyperRLError: The run has no such checkpoint, or it is damaged, or its agent is not installed.
     """
-    path = folder.checkpoint(checkpoint)
+    saved = folder.checkpoint(checkpoint)
     config = folder.config()
     cls = agents.get(config.agent)
     check_agent_kwargs(config.agent, cls, config.policy, config.agent_kwargs, config.steps)
@@ -77,13 +78,13 @@ def load_agent(
         kwargs["buffer_size"] = 1
     agent = build_agent(config.agent, cls, config.policy, venv, {"device": device, "seed": 0, **kwargs})
     try:
-        steps = load_policy(agent.policy, path)
+        load_weights(agent.policy, saved)
     except HyperRLError:
         venv.close()
         raise
-    agent.num_timesteps = steps
+    agent.num_timesteps = saved.steps
     agent.policy.set_training_mode(False)
-    return agent, steps
+    return agent, saved.steps
 
 
 def evaluate(
@@ -91,7 +92,7 @@ def evaluate(
     episodes: int = 20,
     *,
     seed: int = 0,
-    checkpoint: str = "final",
+    checkpoint: str = "latest",
 ) -> Evaluation:
     """Play deterministic episodes with fresh seeds and write `eval/episodes.csv`.
 
@@ -99,7 +100,7 @@ def evaluate(
         run_dir: The run's folder.
         episodes: How many episodes.
         seed: Seed of the evaluation; the same seed plays the same episodes.
-        checkpoint: Name of the checkpoint, "final" or "best".
+        checkpoint: "latest", "best" or a number of steps.
 
     Returns:
         The episodes and their statistics.
@@ -122,10 +123,15 @@ def evaluate(
             agent.env.close()
     returns = [episode.episode_return for episode in played]
     file = folder.evaluation / "episodes.csv"
-    _write_episodes(file, config, checkpoint, steps, played)
-    return Evaluation(
-        folder, checkpoint, steps, played, bootstrap_interval(returns), bootstrap_interval(returns, iqm), file
-    )
+    try:
+        _write_episodes(file, config, checkpoint, steps, played)
+        written: Path | None = file
+    except OSError as error:
+        # Somebody else's run, or a full disk: the result is worth having all the same.
+        warnings.warn(f"{file} cannot be written: {error.strerror or error}", stacklevel=2)
+        written = None
+    intervals = bootstrap_interval(returns), bootstrap_interval(returns, iqm)
+    return Evaluation(folder, checkpoint, steps, played, *intervals, written)
 
 
 def _action_size(config: RunConfig) -> int:
@@ -161,8 +167,5 @@ def _write_episodes(
         writer.writerow(
             [*names, episode.seed, episode.episode_return, episode.length, int(episode.terminated)]
         )
-    try:
-        file.parent.mkdir(exist_ok=True)
-        write_text(file, text.getvalue())
-    except OSError as error:
-        raise RunFolderError(f"{file} cannot be written: {error.strerror or error}") from error
+    file.parent.mkdir(exist_ok=True)
+    write_text(file, text.getvalue())

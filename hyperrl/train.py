@@ -1,22 +1,25 @@
-"""The first verb: from a configuration to a trained run."""
+"""The first verb: from a configuration to a trained run, in one process or in several one after the other."""
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from stable_baselines3.common.logger import configure
 
 from hyperrl.agent_arguments import build_agent, build_agent_kwargs, check_agent_kwargs
 from hyperrl.config import RunConfig
-from hyperrl.environments import check_spaces, make_env, make_vec_env
-from hyperrl.errors import ConfigError
+from hyperrl.environments import check_spaces, make_env, make_training_envs
+from hyperrl.errors import ConfigError, RunFolderError
 from hyperrl.evaluation.rollout import play_episodes
 from hyperrl.registry import agents
 from hyperrl.run import Run, RunFolder
-from hyperrl.run.callbacks import Evaluations, RunCallback
-from hyperrl.run.checkpoint import save_checkpoint
+from hyperrl.run.checkpoint import Checkpoints
 from hyperrl.run.seeding import seeds_of_run
+from hyperrl.run.session import run_session
+from hyperrl.run.store import Checkpoint
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -42,12 +45,13 @@ def train(config: RunConfig) -> Run:
         config: The run's configuration.
 
     Returns:
-        What the run came to. When it fails, the folder's status says "failed"; when it is interrupted from
-        the keyboard, it says "stopped" and the checkpoint "final" has the weights at that moment.
+        What the run came to. When it fails, the folder's status says "failed", when a signal stops it
+        "stopped"; `resume` continues both.
 
     Raises:
-        HyperRLError: The configuration cannot be trained (nothing was written), or a value became NaN or
-            infinite.
+        RunStoppedError: A signal stopped the run; everything up to then is in a checkpoint.
+        HyperRLError: The configuration cannot be trained (nothing was written), a value became NaN or
+            infinite, or an environment failed.
     """
     cls, agent_kwargs = _prepare(config)
     place = RunFolder.place(config)
@@ -55,30 +59,95 @@ def train(config: RunConfig) -> Run:
     agent = _build(config, cls, agent_kwargs)
     try:
         folder = RunFolder.create(config, place)
+        with folder.lock:
+            return _session(agent, config, folder, None)
+    finally:
+        _close_envs(agent)
+
+
+def resume(run_dir: str | Path, steps: int | None = None) -> Run:
+    """Continue a run from its last checkpoint, on the same machine bit for bit as if it had never stopped.
+
+    The result is exact with the same versions and number of threads, on a CPU, for environments whose state
+    can be captured (`hyperrl_envs.simulator_state`); otherwise a warning says what is not.
+
+    Args:
+        run_dir: The run's folder.
+        steps: A new length of the whole run; None keeps that of its configuration. A learning rate that is
+            a function of the progress depends on the length, so another length changes it from here on.
+
+    Returns:
+        What the run came to.
+
+    Raises:
+        RunFolderError: There is no such run, it has no steps left to do, or another process trains in it.
+        CheckpointError: It has no checkpoint, or none that is whole.
+        HyperRLError: As in `train`.
+    """
+    folder = RunFolder.open(run_dir)
+    config = folder.config()
+    if steps is not None:
+        config = dataclasses.replace(config, steps=steps)
+    with folder.lock:
+        checkpoint = folder.checkpoint()
+        if checkpoint.steps >= config.steps:
+            raise RunFolderError(
+                f"the run {folder.path} has all of its {checkpoint.steps:,} steps: give a larger number of "
+                f"steps, for example --steps {2 * checkpoint.steps}"
+            )
+        cls, agent_kwargs = _prepare(config)
+        torch.set_num_threads(config.threads)
+        agent = _build(config, cls, agent_kwargs)
+        try:
+            folder.change_steps(config)
+            folder.note_resume(checkpoint.steps)
+            return _session(agent, config, folder, checkpoint)
+        finally:
+            _close_envs(agent)
+
+
+def restore_agent(run_dir: str | Path, checkpoint: str = "latest") -> BaseAlgorithm:
+    """Bring an agent back as it was while it trained, with its replay buffer, optimisers and environments.
+
+    Args:
+        run_dir: The run's folder, which is only read.
+        checkpoint: "latest", "best" or a number of steps.
+
+    Returns:
+        The algorithm, to be looked at or saved in the form of Stable-Baselines3; `resume` is what continues the
+        run. Its environments are yours to close.
+
+    Raises:
+        HyperRLError: There is no such run or checkpoint, or it is damaged, or its agent is not installed.
+    """
+    folder = RunFolder.open(run_dir)
+    config = folder.config()
+    saved = folder.checkpoint(checkpoint)
+    torch.set_num_threads(config.threads)
+    agent = _build(config, *_prepare(config))
+    try:
+        # Restoring is part of a run's loop, which begins with an observation to act upon.
+        agent._setup_learn(config.steps)
+        _, notes = Checkpoints(agent, folder.store, {}).restore(saved)
     except BaseException:
         _close_envs(agent)
         raise
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return agent
+
+
+def _session(
+    agent: BaseAlgorithm, config: RunConfig, folder: RunFolder, checkpoint: Checkpoint | None
+) -> Run:
+    seeds = seeds_of_run(config.seed, config.eval_episodes).evaluation
+    env = make_env(config.env, config.env_kwargs)
     try:
-        # With `tensorboard_log` Stable-Baselines3 would add a folder of its own below.
-        logger = configure(str(folder.tensorboard), ["tensorboard"])
-        agent.set_logger(logger)
-        folder.set_status("running", 0)
-        try:
-            return _learn(agent, config, folder)
-        finally:
-            logger.close()
-    except KeyboardInterrupt as stop:
-        stop.add_note(f"the run so far lies in {folder.path}")
-        _stop(folder, agent)
-        raise
-    except BaseException as error:
-        error.add_note(f"the failed run lies in {folder.path}")
-        sentence = " ".join(f"{type(error).__name__}: {error}".split())
-        folder.set_status("failed", agent.num_timesteps, sentence)
-        raise
+        return run_session(
+            agent, config, folder, lambda a: [e.episode_return for e in play_episodes(a, env, seeds)], checkpoint
+        )
     finally:
-        _close_envs(agent)
-        folder.close_manifest()
+        env.close()
 
 
 def _prepare(config: RunConfig) -> tuple[type[Any], dict[str, Any]]:
@@ -101,37 +170,12 @@ def _prepare(config: RunConfig) -> tuple[type[Any], dict[str, Any]]:
 def _build(config: RunConfig, cls: type[Any], agent_kwargs: dict[str, Any]) -> BaseAlgorithm:
     """Build the agent. Nothing is written yet, so that a refusal leaves nothing behind."""
     seeds = seeds_of_run(config.seed, config.eval_episodes)
-    venv = make_vec_env(config.env, config.env_kwargs, config.n_envs, seeds.envs)
+    venv = make_training_envs(config, seeds.envs)
     settings = {"seed": seeds.agent, "device": config.device, **agent_kwargs}
     agent = build_agent(config.agent, cls, config.policy, venv, settings)
     # The algorithm has reseeded its environments with its own seed; they have one of their own.
     venv.seed(seeds.envs)
     return agent
-
-
-def _learn(agent: BaseAlgorithm, config: RunConfig, folder: RunFolder) -> Run:
-    seeds = seeds_of_run(config.seed, config.eval_episodes).evaluation
-    env = make_env(config.env, config.env_kwargs)
-    evaluations = Evaluations(folder, lambda a: [e.episode_return for e in play_episodes(a, env, seeds)])
-    callback = RunCallback(folder, evaluations, config.eval_every, config.steps)
-    try:
-        before = evaluations.run(agent)
-        agent.learn(config.steps, callback=callback)
-        seconds = evaluations.seconds_of_learning()
-        after = evaluations.run(agent)
-    finally:
-        callback.close()
-        env.close()
-    save_checkpoint(agent, folder.checkpoints / "final")
-    folder.set_status("finished", agent.num_timesteps)
-    return Run(folder, config, agent.num_timesteps, seconds, before, after)
-
-
-def _stop(folder: RunFolder, agent: BaseAlgorithm) -> None:
-    try:
-        save_checkpoint(agent, folder.checkpoints / "final")
-    finally:
-        folder.set_status("stopped", agent.num_timesteps)
 
 
 def _close_envs(agent: BaseAlgorithm) -> None:

@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 from stable_baselines3 import TD3
 
 from hyperrl.environments import make_env
@@ -13,6 +14,14 @@ from hyperrl.evaluation.rollout import play_episodes
 from hyperrl.evaluation.statistics import iqm
 from hyperrl.run import RunFolder
 from hyperrl.run.seeding import seeds_of_run
+
+
+def saved_model(run, name):
+    """Stable-Baselines3's own TD3 with the weights of a checkpoint, read without the library's loader."""
+    weights = load_file(run.checkpoint(name).path / "policy.safetensors")
+    model = TD3("MlpPolicy", "Pendulum-v1", policy_kwargs={"net_arch": [16, 16]}, device="cpu")
+    model.policy.load_state_dict(weights)
+    return model
 
 
 @pytest.fixture
@@ -25,7 +34,7 @@ def run(finished_run, tmp_path):
 
 def test_the_rebuilt_agent_acts_like_the_saved_one(run):
     agent, steps = load_agent(run)
-    saved = TD3.load(run.checkpoint("final") / "model.zip", device="cpu")
+    saved = saved_model(run, "latest")
     observations = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     expected, _ = saved.predict(observations, deterministic=True)
     actual, _ = agent.predict(observations, deterministic=True)
@@ -44,7 +53,7 @@ def test_the_statistics_are_those_of_the_table(run):
     assert result.iqm.estimate == pytest.approx(float(iqm(returns)))
     assert result.mean.low <= result.mean.estimate <= result.mean.high
     assert {(r["env"], r["agent"], r["run_seed"], r["checkpoint"], r["steps"]) for r in rows} == {
-        ("Pendulum-v1", "td3", "0", "final", "300")
+        ("Pendulum-v1", "td3", "0", "latest", "300")
     }
     assert {row["length"] for row in rows} == {"200"}
 
@@ -63,7 +72,7 @@ def test_the_episodes_are_none_of_the_training(run):
 
 def test_the_rollouts_are_those_of_the_saved_policy(run):
     result = evaluate(run.path, 2, checkpoint="best")
-    saved = TD3.load(run.checkpoint("best") / "model.zip", device="cpu")
+    saved = saved_model(run, "best")
     env = make_env("Pendulum-v1")
     assert list(result.episodes) == play_episodes(saved, env, [e.seed for e in result.episodes])
 
@@ -71,8 +80,8 @@ def test_the_rollouts_are_those_of_the_saved_policy(run):
 def test_what_is_no_run_is_refused(run, tmp_path):
     with pytest.raises(RunFolderError, match="there is no folder"):
         evaluate(tmp_path / "none")
-    with pytest.raises(UnknownNameError, match="did you mean 'final'"):
-        evaluate(run.path, 1, checkpoint="finl")
+    with pytest.raises(UnknownNameError, match="did you mean 'latest'"):
+        evaluate(run.path, 1, checkpoint="lates")
     shutil.rmtree(run.checkpoints)
     with pytest.raises(RunFolderError, match="has no checkpoint yet"):
         evaluate(run.path, 1)
@@ -105,3 +114,14 @@ def test_a_run_whose_agent_cannot_be_built_is_refused(run):
     (run.path / "run.toml").write_text(dataclasses.replace(config, agent_kwargs=kwargs).to_toml())
     with pytest.raises(ConfigError, match=r"td3 cannot be built .*no_such_argument"):
         evaluate(run.path, 1)
+
+
+def test_a_run_that_cannot_be_written_is_evaluated_all_the_same(run, monkeypatch):
+    def refuse(*_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("hyperrl.evaluate.write_text", refuse)
+    with pytest.warns(UserWarning, match="episodes.csv cannot be written: Read-only file system"):
+        result = evaluate(run.path, 2)
+    assert result.file is None
+    assert len(result.episodes) == 2

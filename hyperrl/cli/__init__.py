@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
-from hyperrl.errors import HyperRLError, unknown_name
+from hyperrl.errors import HyperRLError, RunStoppedError, unknown_name
 
 # Verb, module whose `main(argv) -> int` runs it, and what it does.
 VERBS = {
     "train": ("hyperrl.cli.train", "train an agent and leave a run folder"),
+    "resume": ("hyperrl.cli.resume", "continue a run that was stopped, killed or failed"),
     "evaluate": ("hyperrl.cli.evaluate", "measure the policy of a run on new episodes"),
     "gradient-quality": ("hyperrl.cli.gradient_quality", "compare a critic's action gradient with rollouts"),
+    "import": ("hyperrl.cli.importing", "make a run folder of a model of Stable-Baselines3"),
     "list": ("hyperrl.cli.listing", "show the agents, environments or hypernetwork kinds"),
     "bench": ("hyperrl.bench.cli", "measure the speed of networks and gradient steps"),
     "doctor": ("hyperrl.cli.doctor", "check this installation"),
@@ -27,11 +31,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments after the program's name; None takes those of the process.
 
     Returns:
-        The exit status: 0 for success, 2 for anything wrong in what was asked for, 130 after Ctrl-C.
+        The exit status: 0 for success, 2 for anything wrong in what was asked for; after a signal see
+        `hyperrl.run.signals`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return _run(arguments)
+    except RunStoppedError as stop:
+        _say(str(stop), stop)
+        return stop.exit_status
     except HyperRLError as error:
         _say(str(error), error)
         return 2
@@ -59,6 +69,18 @@ def _run(arguments: list[str]) -> int:
         raise unknown_name("verb", verb, VERBS)
     status: int = importlib.import_module(VERBS[verb][0]).main(arguments[1:])
     return status
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print the sentence of a warning, without the place in the code that nobody asked for."""
+    print(f"hyperrl: warning: {message}", file=file or sys.stderr)
 
 
 def _say(sentence: str, error: BaseException) -> None:

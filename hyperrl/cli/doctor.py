@@ -1,4 +1,4 @@
-"""`hyperrl doctor`: check this installation; the table is made to be pasted into an issue."""
+"""`hyperrl doctor`: check this installation or a run; the table is made to be pasted into an issue."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from hyperrl.cli.arguments import parse
+from hyperrl.cli.doctor_run import checks_of_run
+from hyperrl.cli.finding import Finding
 from hyperrl.cli.listing import table
 from hyperrl.errors import PluginError
 from hyperrl.registry import Registry, agents, kinds
+from hyperrl.run.folder import RunFolder
 from hyperrl.run.manifest import available_cores, cpu_name, package_versions
 
 _ESSENTIAL = ("torch", "stable-baselines3", "gymnasium", "mujoco", "numpy", "safetensors")
@@ -31,26 +37,14 @@ _RENDER = (
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One line of the table.
-
-    Attributes:
-        what: What was looked at.
-        verdict: "ok", "warn" for what some features need, "FAIL" for what everything needs.
-        detail: What was found.
-    """
-
-    what: str
-    verdict: str
-    detail: str
-
-
-@dataclass(frozen=True)
 class DoctorArguments:
-    """Check this installation and print a table to paste into issues.
+    """Check this installation, and a run if one is named, and print a table to paste into issues.
 
     The exit status is 1 if something essential fails.
     """
+
+    run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="DIR", help_behavior_hint="")]] = ""
+    """A run's folder, whose state, versions and checkpoints are looked at, too."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -64,9 +58,11 @@ def main(argv: Sequence[str]) -> int:
 
     Raises:
         UsageError: The arguments are wrong.
+        RunFolderError: There is no run in the folder.
     """
-    parse(DoctorArguments, argv, "doctor")
-    findings = [finding for check in CHECKS for finding in _guarded(check)]
+    run = parse(DoctorArguments, argv, "doctor").run
+    checks = CHECKS if not run else (*CHECKS, *checks_of_run(RunFolder.open(run)))
+    findings = [finding for check in checks for finding in _guarded(check)]
     print(table([("check", "result", "detail"), *((f.what, f.verdict, f.detail) for f in findings)]))
     failed = [finding.what for finding in findings if finding.verdict == "FAIL"]
     if failed:
@@ -193,6 +189,6 @@ def _guarded(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
     try:
         findings.extend(check())
     except Exception as error:
-        name = check.__name__.removeprefix("check_").replace("_", " ")
+        name = getattr(check, "__name__", "check").removeprefix("check_").replace("_", " ")
         findings.append(Finding(name, "FAIL", f"{type(error).__name__}: {' '.join(str(error).split())}"))
     return findings

@@ -27,8 +27,8 @@ class EvaluateArguments:
     """How many episodes (20)."""
     seed: Annotated[str, _flag("S")] = "0"
     """Seed of this evaluation (0)."""
-    checkpoint: Annotated[str, _flag("final|best")] = "final"
-    """Which weights (final)."""
+    checkpoint: Annotated[str, _flag("latest|best|STEPS")] = "latest"
+    """Which weights (latest)."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -60,5 +60,6 @@ def main(argv: Sequence[str]) -> int:
     print(f"{len(result.episodes)} episodes, return with 95 % bootstrap interval:")
     for name, interval in (("mean", result.mean), ("IQM", result.iqm)):
         print(f"  {name:<4}  {interval.estimate:10.1f}  [{interval.low:.1f}, {interval.high:.1f}]")
-    print(result.file)
+    if result.file is not None:
+        print(result.file)
     return 0

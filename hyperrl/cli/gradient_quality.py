@@ -36,7 +36,7 @@ class GradientQualityArguments:
     """Number of actions that are tried at each state."""
     seed: int = 0
     """Seed of states and actions."""
-    checkpoint: str = "final"
+    checkpoint: str = "latest"
     """Which weights of a run folder: final or best."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None
     """The table to write; by default eval/gradient_quality.csv beside the model."""

@@ -64,6 +64,10 @@ class TrainArguments:
     """Steps between evaluations; 0 evaluates before and after only (10000)."""
     eval_episodes: Annotated[str | None, _flag("N")] = None
     """Episodes of each evaluation (5)."""
+    checkpoint_every: Annotated[str | None, _flag("N")] = None
+    """Steps between checkpoints; 0 writes them at the best evaluations and at the end only (10000)."""
+    workers: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Run each environment in a process of its own."""
     print_config: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print the resolved settings as TOML and stop."""
 
@@ -135,6 +139,10 @@ def _flags(arguments: TrainArguments) -> dict[str, Any]:
     for field in fields(arguments):
         value = getattr(arguments, field.name)
         if value is None or field.name in ("agent", "config", "set", "print_config"):
+            continue
+        if isinstance(value, bool):
+            # A switch that is not set says nothing, so that it does not overrule a file.
+            flags |= {field.name: True} if value else {}
             continue
         flags[field.name] = value if field.name in _TEXTS else parse_value(value)
     return flags

@@ -1,98 +1,94 @@
-"""What happens beside learning: evaluations, the best checkpoint, the status file and the progress bar."""
+"""What happens beside learning: evaluations, checkpoints, the status file, the progress bar, the end."""
 
 from __future__ import annotations
 
-import csv
 import sys
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+import warnings
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 from tqdm import tqdm
 
-from hyperrl.run.checkpoint import save_checkpoint
+from hyperrl.run.checkpoint import Checkpoints
+from hyperrl.run.evaluations import Evaluations
 from hyperrl.run.folder import RunFolder
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
+from hyperrl.run.signals import StopSignals
+from hyperrl.run.store import Checkpoint
 
 _STATUS_EVERY_SECONDS = 5.0
 
 
-class Evaluations:
-    """The evaluations of one run: `eval/evaluations.csv`, `eval/mean_return`, and the best checkpoint.
+class Interval:
+    """Tells when the next multiple of a number of steps is reached or passed.
 
     Args:
-        folder: The run's folder.
-        returns_of: Plays the evaluation episodes and gives their returns.
+        every: The number; 0 for never.
     """
 
-    def __init__(self, folder: RunFolder, returns_of: Callable[[BaseAlgorithm], Sequence[float]]) -> None:
-        self._folder = folder
-        self._returns_of = returns_of
-        self._best = -np.inf
-        self._start = time.monotonic()
-        self._seconds_of_evaluations = 0.0
-        self.last_steps = -1
-        self.last_return = float("nan")
+    def __init__(self, every: int) -> None:
+        self._every = every
+        self._last = 0
 
-    def run(self, agent: BaseAlgorithm) -> float:
-        """Evaluate now, write the results, and keep the weights if they are the best so far.
+    def passed(self, steps: int) -> bool:
+        """Return whether a multiple was reached since the last call that said so.
 
         Args:
-            agent: The algorithm.
-
-        Returns:
-            The mean return.
+            steps: The steps now.
         """
-        seconds = self.seconds_of_learning()
-        start = time.monotonic()
-        returns = np.asarray(self._returns_of(agent), dtype=np.float64)
-        self.last_steps, self.last_return = agent.num_timesteps, float(returns.mean())
-        self._append(self._folder.evaluation / "evaluations.csv", seconds, returns)
-        agent.logger.record("eval/mean_return", self.last_return)
-        agent.logger.dump(agent.num_timesteps)
-        if self.last_return > self._best:
-            self._best = self.last_return
-            save_checkpoint(agent, self._folder.checkpoints / "best")
-        self._seconds_of_evaluations += time.monotonic() - start
-        return self.last_return
+        if not self._every or steps // self._every <= self._last // self._every:
+            return False
+        self._last = steps
+        return True
 
-    def seconds_of_learning(self) -> float:
-        """Return the wall-clock time since the beginning without the time that evaluations took."""
-        return time.monotonic() - self._start - self._seconds_of_evaluations
+    def start(self, steps: int) -> None:
+        """Count from here on.
 
-    def _append(self, path: Path, seconds: float, returns: NDArray[np.float64]) -> None:
-        new = not path.exists()
-        with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(["steps", "seconds", "episode", "return"])
-            for episode, value in enumerate(returns):
-                writer.writerow([self.last_steps, f"{seconds:.3f}", episode, float(value)])
+        Args:
+            steps: The steps now.
+        """
+        self._last = steps
 
 
 class RunCallback(BaseCallback):
-    """Evaluates every `eval_every` steps, keeps `status.json` fresh and draws a progress bar on a terminal.
+    """Keeps a run alive and its folder up to date.
+
+    All that touches the agent happens at the top of a rollout, where Stable-Baselines3 has made all updates of
+    the last one and drawn nothing for the next: there a run is evaluated, saved, stopped after a signal and, on
+    its first call, restored. So the loop's own variables need no saving.
 
     Args:
         folder: The run's folder.
         evaluations: Its evaluations.
-        eval_every: Steps between evaluations, 0 for none while learning.
+        checkpoints: Its checkpoints.
+        signals: The signals that ask it to stop.
         steps: The length of the whole run, for the bar.
+        eval_every: Steps between evaluations, 0 for none while learning.
+        checkpoint_every: Steps between checkpoints, 0 for none while learning.
+        resume_from: Where to continue; None for a new run.
     """
 
-    def __init__(self, folder: RunFolder, evaluations: Evaluations, eval_every: int, steps: int) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        evaluations: Evaluations,
+        checkpoints: Checkpoints,
+        signals: StopSignals,
+        *,
+        steps: int,
+        eval_every: int,
+        checkpoint_every: int,
+        resume_from: Checkpoint | None = None,
+    ) -> None:
         super().__init__()
         self._folder = folder
         self._evaluations = evaluations
-        self._eval_every = eval_every
+        self._checkpoints = checkpoints
+        self._signals = signals
         self._steps = steps
-        self._next_evaluation = eval_every
+        self._evaluation_due = Interval(eval_every)
+        self._checkpoint_due = Interval(checkpoint_every)
+        self._resume_from = resume_from
         self._next_status = 0.0
         self._bar: tqdm[None] | None = None
 
@@ -101,27 +97,47 @@ class RunCallback(BaseCallback):
             self._bar = tqdm(total=self._steps, unit="step", unit_scale=True, dynamic_ncols=True)
             self._show_return()
 
+    def _on_rollout_start(self) -> None:
+        if self._resume_from is not None:
+            self._restore(self._resume_from)
+            self._resume_from = None
+            return
+        steps = self.model.num_timesteps
+        if steps == 0:
+            return
+        best = False
+        if self._evaluation_due.passed(steps) and steps < self._steps:
+            best = self._evaluations.run(self.model)
+            self._show_return()
+        stop = self._signals.received is not None
+        if self._checkpoint_due.passed(steps) or best or stop:
+            self.save(best)
+        if stop:
+            raise self._signals.error(steps)
+
     def _on_step(self) -> bool:
         if self._bar is not None:
             self._bar.update(min(self.num_timesteps, self._steps) - self._bar.n)
-        if (
-            self._eval_every
-            and self.num_timesteps >= self._next_evaluation
-            and self.num_timesteps < self._steps
-        ):
-            self._next_evaluation += self._eval_every * (
-                1 + (self.num_timesteps - self._next_evaluation) // self._eval_every
-            )
-            self._evaluations.run(self.model)
-            self._show_return()
         now = time.monotonic()
         if now >= self._next_status:
             self._next_status = now + _STATUS_EVERY_SECONDS
-            self._folder.set_status("running", self.num_timesteps)
+            self._folder.try_status("running", self.num_timesteps, self._checkpoints.problem)
         return True
 
     def _on_training_end(self) -> None:
         self.close()
+
+    def save(self, best: bool = False, ended: bool = False) -> bool:
+        """Write a checkpoint now.
+
+        Args:
+            best: Whether the policy is the best so far.
+            ended: Whether learning has ended, so that no rollout has begun.
+
+        Returns:
+            Whether it could be written.
+        """
+        return self._checkpoints.save({"evaluations": self._evaluations.state(), "ended": ended}, best)
 
     def close(self) -> None:
         """Take the progress bar off the terminal's last line; a second call does nothing."""
@@ -129,6 +145,25 @@ class RunCallback(BaseCallback):
             self._bar.close()
             self._bar = None
 
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        run, notes = self._checkpoints.restore(checkpoint)
+        for note in notes:
+            warnings.warn(note, stacklevel=2)
+        if run["ended"] and self.model.use_sde:
+            # The rollout's own noise was drawn before the state came back, and not at all before it was saved.
+            _actor(self.model).reset_noise(self.model.n_envs)
+        steps = self.model.num_timesteps
+        self.num_timesteps = steps
+        self._evaluations.restore(run["evaluations"], steps)
+        for due in (self._evaluation_due, self._checkpoint_due):
+            due.start(steps)
+        self._show_return()
+
     def _show_return(self) -> None:
         if self._bar is not None:
             self._bar.set_postfix_str(f"return {self._evaluations.last_return:.0f}")
+
+
+def _actor(model: Any) -> Any:
+    """Return what explores: off-policy algorithms have an actor of their own, the others the policy."""
+    return getattr(model, "actor", None) or model.policy

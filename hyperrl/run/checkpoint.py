@@ -1,38 +1,180 @@
-"""Checkpoints: a policy's weights as safetensors, with Stable-Baselines3's own file beside them.
+"""What a run's checkpoint holds, and how an agent gets it back.
 
-Loading reads the safetensors and JSON only. `model.zip` is there for `Algorithm.load` of Stable-Baselines3,
-which unpickles: open only files of your own with it.
+Everything that decides how training goes on: weights, optimisers, replay buffer, environments, noise and random
+generators (`hyperrl.run.state`), and what the run itself counts. It is taken at the top of a rollout, after all
+updates of the previous one; see `hyperrl.run.callbacks`.
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING
+import platform
+import time
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from hyperrl.errors import NonFiniteError, RunFolderError
-from hyperrl.run.files import replaced_folder, write_json
+from hyperrl.errors import CheckpointError, NonFiniteError
+from hyperrl.run.manifest import package_versions
+from hyperrl.run.replay import ReplayLog
+from hyperrl.run.state import capture, restore
+from hyperrl.run.store import Checkpoint, CheckpointStore
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.policies import BasePolicy
+    from torch import Tensor
+
+_WARN_EVERY_SECONDS = 60.0
 
 
-def save_checkpoint(agent: BaseAlgorithm, path: Path) -> None:
-    """Write a checkpoint, replacing an older one of that name only when the new one is complete.
+class Checkpoints:
+    """Saves and restores one agent that is training.
 
     Args:
         agent: The algorithm.
-        path: The checkpoint's folder; it gets `policy.safetensors`, `model.zip` and `checkpoint.json`.
+        store: Where the checkpoints go.
+        about: What they say of the run, for those who read them: agent, environment.
+    """
+
+    def __init__(self, agent: BaseAlgorithm, store: CheckpointStore, about: Mapping[str, Any]) -> None:
+        self._agent = agent
+        self._store = store
+        self._about = dict(about)
+        buffer = getattr(agent, "replay_buffer", None)
+        self._replay = None if buffer is None else ReplayLog(buffer)
+        self._last_warning = -float("inf")
+        self.saved_steps = -1
+        self.problem: str | None = None
+
+    def save(self, run: Mapping[str, Any], best: bool = False) -> bool:
+        """Write a checkpoint; while the disk refuses, training goes on and the older ones stay.
+
+        Args:
+            run: What the run itself has to remember, of plain values.
+            best: Whether the policy is the best so far.
+
+        Returns:
+            Whether it was written. If not, `problem` says why, and a warning does so at most once a minute.
+
+        Raises:
+            NonFiniteError: A weight is NaN or infinite; the older checkpoints stay.
+        """
+        agent = self._agent
+        weights = _weights(agent)
+        try:
+            segments, rows = (
+                ((), None)
+                if self._replay is None
+                else self._replay.append(self._store, agent.num_timesteps // agent.n_envs)
+            )
+            state = {"agent": capture(agent), "replay": rows, "run": dict(run)}
+            about = {**self._about, **conditions(agent)}
+            self._store.save(
+                agent.num_timesteps, weights=weights, state=state, about=about, segments=segments, best=best
+            )
+        except OSError as error:
+            self.problem = error.strerror or str(error)
+            self._warn(self.problem)
+            return False
+        self.problem = None
+        self.saved_steps = agent.num_timesteps
+        return True
+
+    def restore(self, checkpoint: Checkpoint) -> tuple[dict[str, Any], list[str]]:
+        """Put the agent back to where it was.
+
+        Args:
+            checkpoint: A checkpoint of an agent built alike.
+
+        Returns:
+            What the run had to remember, and a sentence for everything that could not be restored exactly.
+
+        Raises:
+            CheckpointError: The checkpoint belongs to another agent.
+            CheckpointCorruptError: The replay buffer's files are damaged.
+        """
+        state = checkpoint.state()
+        notes = differences(checkpoint.about, conditions(self._agent))
+        load_weights(self._agent.policy, checkpoint)
+        if self._replay is not None:
+            self._replay.restore(self._store, checkpoint.segments, state["replay"])
+        notes += restore(self._agent, state["agent"])
+        self.saved_steps = checkpoint.steps
+        return state["run"], notes
+
+    def _warn(self, problem: str) -> None:
+        now = time.monotonic()
+        if now - self._last_warning >= _WARN_EVERY_SECONDS:
+            self._last_warning = now
+            kept = (
+                f"the last good checkpoint is that of {self.saved_steps:,} steps"
+                if self.saved_steps >= 0
+                else "there is no checkpoint yet"
+            )
+            warnings.warn(
+                f"no checkpoint could be written after {self._agent.num_timesteps:,} steps: {problem}; "
+                f"training goes on, {kept}",
+                stacklevel=3,
+            )
+
+
+def load_weights(policy: BasePolicy, checkpoint: Checkpoint) -> None:
+    """Read the weights of a checkpoint into a policy of the same shape.
+
+    Args:
+        policy: The policy to fill.
+        checkpoint: The checkpoint.
 
     Raises:
-        NonFiniteError: A weight is NaN or infinite; the older checkpoint stays.
-        OSError: The folder cannot be written; the older checkpoint stays.
+        CheckpointError: The weights belong to another policy.
     """
+    weights, own = checkpoint.weights(), policy.state_dict()
+    for name in sorted({*own, *weights}):
+        there = tuple(weights[name].shape) if name in weights else "missing"
+        wanted = tuple(own[name].shape) if name in own else "no such weight"
+        if there != wanted:
+            raise CheckpointError(
+                f"the checkpoint {checkpoint.path} does not fit the policy of its run: {name} is {there} in "
+                f"the file and {wanted} in the policy"
+            )
+    policy.load_state_dict(weights)
+
+
+def conditions(agent: BaseAlgorithm) -> dict[str, Any]:
+    """Return what has to be the same for a run to continue bit for bit, as JSON values.
+
+    Args:
+        agent: The algorithm.
+    """
+    return {
+        "packages": package_versions(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "device": str(agent.device),
+    }
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for everything in the conditions that makes a run continue otherwise.
+
+    Args:
+        then: What `conditions` said when the checkpoint was written.
+        now: What it says now.
+    """
+    old = {**then.get("packages", {}), **{key: then.get(key) for key in now if key != "packages"}}
+    new = {**now["packages"], **{key: now[key] for key in now if key != "packages"}}
+    return [
+        f"{name} was {old.get(name)} when the checkpoint was written and is {value} now: the run continues, "
+        "but not bit for bit as it would have"
+        for name, value in new.items()
+        if old.get(name) != value
+    ]
+
+
+def _weights(agent: BaseAlgorithm) -> dict[str, Tensor]:
     # Copies, because tensors that share memory are refused by safetensors.
     weights = {
         name: tensor.detach().cpu().clone().contiguous() for name, tensor in agent.policy.state_dict().items()
@@ -42,40 +184,4 @@ def save_checkpoint(agent: BaseAlgorithm, path: Path) -> None:
             raise NonFiniteError(
                 f"the weight {name} of the policy is not finite after {agent.num_timesteps} steps"
             )
-    with replaced_folder(path) as filling:
-        save_file(weights, filling / "policy.safetensors")
-        agent.save(filling / "model.zip")
-        write_json(
-            filling / "checkpoint.json", {"steps": agent.num_timesteps, "policy": type(agent.policy).__name__}
-        )
-
-
-def load_policy(policy: BasePolicy, path: Path) -> int:
-    """Read the weights of a checkpoint into a policy of the same shape, unpickling nothing.
-
-    Args:
-        policy: The policy to fill.
-        path: The checkpoint's folder.
-
-    Returns:
-        The environment steps that the weights had been trained for.
-
-    Raises:
-        RunFolderError: A file is missing or damaged, or the weights belong to another policy.
-    """
-    try:
-        weights = load_file(path / "policy.safetensors")
-        steps = int(json.loads((path / "checkpoint.json").read_text(encoding="utf-8"))["steps"])
-    except (OSError, ArithmeticError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise RunFolderError(f"the checkpoint {path} cannot be read: {error}") from error
-    own = policy.state_dict()
-    for name in sorted({*own, *weights}):
-        there = tuple(weights[name].shape) if name in weights else "missing"
-        wanted = tuple(own[name].shape) if name in own else "no such weight"
-        if there != wanted:
-            raise RunFolderError(
-                f"the checkpoint {path} does not fit the policy of its run: {name} is {there} in the file "
-                f"and {wanted} in the policy"
-            )
-    policy.load_state_dict(weights)
-    return steps
+    return weights

@@ -4,14 +4,16 @@
 run.toml        the resolved configuration
 manifest.json   versions, code, machine, command, times
 status.json     state and steps
+run.lock        held by the process that trains, whose number is in owner.json meanwhile
 tb/             TensorBoard logs
-ckpt/           checkpoints, one folder each: final, best
+ckpt/           checkpoints, see `hyperrl.run.store`
 eval/           evaluations.csv (while training), episodes.csv (later)
 ```
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -22,9 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from hyperrl.config import RunConfig
-from hyperrl.errors import RunFolderError, unknown_name
-from hyperrl.run.files import write_json
+from hyperrl.errors import CheckpointError, RunFolderError, unknown_name
+from hyperrl.run.files import write_json, write_text
+from hyperrl.run.lock import RunLock
 from hyperrl.run.manifest import build_manifest, utc_now
+from hyperrl.run.store import Checkpoint, CheckpointStore
 
 STATES = ("created", "running", "finished", "failed", "stopped")
 
@@ -48,6 +52,16 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Where the checkpoints lie, one folder each."""
         return self.path / "ckpt"
+
+    @property
+    def store(self) -> CheckpointStore:
+        """The checkpoints."""
+        return CheckpointStore(self.checkpoints)
+
+    @property
+    def lock(self) -> RunLock:
+        """What a process holds while it trains here; use it in a `with` statement."""
+        return RunLock(self.path)
 
     @property
     def evaluation(self) -> Path:
@@ -158,25 +172,64 @@ class RunFolder:
 
     def close_manifest(self) -> None:
         """Write the end time into `manifest.json`."""
-        write_json(self.path / "manifest.json", {**self.manifest(), "finished": utc_now()})
+        # A disk that is full now must not hide how the run ended.
+        with contextlib.suppress(OSError):
+            write_json(self.path / "manifest.json", {**self.manifest(), "finished": utc_now()})
 
-    def checkpoint(self, name: str) -> Path:
-        """Return the folder of a checkpoint.
+    def note_resume(self, steps: int) -> None:
+        """Write into `manifest.json` that another process continues the run, and with what.
 
         Args:
-            name: For example "final" or "best".
+            steps: Environment steps at which it continues.
+        """
+        manifest = self.manifest()
+        now = {key: value for key, value in build_manifest(manifest["seed"]).items() if key != "finished"}
+        resumed = [*manifest.get("resumed", []), {"steps": steps, **now}]
+        write_json(self.path / "manifest.json", {**manifest, "finished": None, "resumed": resumed})
+
+    def checkpoint(self, name: str = "latest") -> Checkpoint:
+        """Read and verify a checkpoint.
+
+        Args:
+            name: "latest", "best" or the number of steps, for example "12000".
 
         Raises:
-            RunFolderError: The run has no checkpoint yet.
-            UnknownNameError: It has others; the sentence names them.
+            CheckpointError: The run has no checkpoint yet.
+            CheckpointCorruptError: It is damaged, and no other one can stand in for it.
+            UnknownNameError: There is no such checkpoint; the sentence names those that there are.
         """
-        found = [path.name for path in self.checkpoints.glob("*") if (path / "policy.safetensors").is_file()]
-        if not found:
+        store = self.store
+        if not store.names():
             state = self.status().get("state", "unknown")
-            raise RunFolderError(f"the run {self.path} has no checkpoint yet: its state is {state}")
-        if name not in found:
-            raise unknown_name(f"checkpoint of {self.path}", name, found)
-        return self.checkpoints / name
+            raise CheckpointError(f"the run {self.path} has no checkpoint yet: its state is {state}")
+        return store.load(name)
+
+    def change_steps(self, config: RunConfig) -> None:
+        """Write another length of the run into `run.toml`.
+
+        Args:
+            config: The run's configuration with the new number of steps.
+
+        Raises:
+            RunFolderError: The file cannot be written; it is unchanged then.
+        """
+        try:
+            write_text(self.path / "run.toml", dataclasses.replace(config, out=None).to_toml())
+        except OSError as error:
+            raise RunFolderError(
+                f"{self.path / 'run.toml'} cannot be written: {error.strerror or error}"
+            ) from error
+
+    def try_status(self, state: str, steps: int, error: str | None = None) -> None:
+        """Do as `set_status` does, but let a full disk pass: training does not need the file.
+
+        Args:
+            state: One of `STATES`.
+            steps: Environment steps taken so far.
+            error: What went wrong, in one line.
+        """
+        with contextlib.suppress(OSError):
+            self.set_status(state, steps, error)
 
     def _claim(self, config: RunConfig) -> None:
         self.path.mkdir(parents=True, exist_ok=True)

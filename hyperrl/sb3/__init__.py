@@ -10,6 +10,7 @@ from hyperrl.sb3.critic_config import (
     critic_config,
 )
 from hyperrl.sb3.critics import HyperContinuousCritic, HyperQ
+from hyperrl.sb3.finite import FinitePredictMixin
 from hyperrl.sb3.policies import (
     HyperSACCnnPolicy,
     HyperSACMultiInputPolicy,
@@ -25,6 +26,7 @@ __all__ = [
     "FAST",
     "PAPER",
     "SAC_CRITICS",
+    "FinitePredictMixin",
     "HyperContinuousCritic",
     "HyperCriticConfig",
     "HyperQ",

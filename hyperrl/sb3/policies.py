@@ -15,6 +15,7 @@ from stable_baselines3.td3.policies import TD3Policy
 from hyperrl.errors import ConfigError
 from hyperrl.sb3.critic_config import CRITICS, SAC_CRITICS, HyperCriticConfig, critic_config
 from hyperrl.sb3.critics import HyperContinuousCritic
+from hyperrl.sb3.finite import FinitePredictMixin
 from hyperrl.sb3.learning_rate import restore_scaling, scale_learning_rate
 
 _FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
@@ -81,7 +82,7 @@ class HyperCriticMixin:
         return {**parameters, "critic": self.critic_config}
 
 
-class HyperTD3Policy(HyperCriticMixin, TD3Policy):
+class HyperTD3Policy(HyperCriticMixin, FinitePredictMixin, TD3Policy):
     """TD3's policy with a hyper critic; also works in Stable-Baselines3's own ``TD3``."""
 
 
@@ -106,7 +107,7 @@ class HyperTD3MultiInputPolicy(HyperTD3Policy):
         super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
 
 
-class HyperSACPolicy(HyperCriticMixin, SACPolicy):
+class HyperSACPolicy(HyperCriticMixin, FinitePredictMixin, SACPolicy):
     """SAC's policy with a hyper critic; also works in Stable-Baselines3's own ``SAC``."""
 
     critic_presets: ClassVar[Mapping[str, HyperCriticConfig]] = SAC_CRITICS

@@ -6,7 +6,11 @@ from stable_baselines3.common.logger import configure
 
 from hyperrl.config import RunConfig
 from hyperrl.run import RunFolder
-from hyperrl.run.callbacks import Evaluations, RunCallback
+from hyperrl.errors import RunStoppedError
+from hyperrl.run.callbacks import Interval, RunCallback
+from hyperrl.run.checkpoint import Checkpoints
+from hyperrl.run.evaluations import Evaluations
+from hyperrl.run.signals import StopSignals
 
 
 @pytest.fixture
@@ -28,6 +32,18 @@ def agent():
     return agent
 
 
+def callback_for(folder, agent, evaluations, eval_every, steps, checkpoint_every=0, signals=None):
+    return RunCallback(
+        folder,
+        evaluations,
+        Checkpoints(agent, folder.store, {}),
+        signals or StopSignals(),
+        steps=steps,
+        eval_every=eval_every,
+        checkpoint_every=checkpoint_every,
+    )
+
+
 def rows(folder):
     with (folder.evaluation / "evaluations.csv").open(newline="") as file:
         return list(csv.DictReader(file))
@@ -40,7 +56,7 @@ def rows(folder):
 def test_evaluations_come_at_their_steps_and_never_at_the_end(folder, agent, eval_every, steps, expected):
     asked = []
     evaluations = Evaluations(folder, lambda a: [asked.append(a.num_timesteps) or 1.0])
-    agent.learn(steps, callback=RunCallback(folder, evaluations, eval_every, steps))
+    agent.learn(steps, callback=callback_for(folder, agent, evaluations, eval_every, steps))
     assert asked == expected
 
 
@@ -59,16 +75,18 @@ def test_steps_of_several_environments_at_once_miss_no_evaluation(folder):
     agent.set_logger(configure(None, []))
     asked = []
     evaluations = Evaluations(folder, lambda a: [asked.append(a.num_timesteps) or 1.0])
-    agent.learn(70, callback=RunCallback(folder, evaluations, 10, 70))
+    agent.learn(70, callback=callback_for(folder, agent, evaluations, 10, 70))
     assert asked == [14, 21, 35, 42, 56, 63]
 
 
-def test_the_table_has_every_episode_and_the_best_weights_are_kept(folder, agent):
+def test_the_table_has_every_episode_and_the_best_is_known(folder, agent):
     results = iter([[1.0, 3.0], [9.0, 11.0], [4.0, 4.0]])
     evaluations = Evaluations(folder, lambda a: next(results))
+    best = []
     for steps in (0, 100, 200):
         agent.num_timesteps = steps
-        evaluations.run(agent)
+        best.append(evaluations.run(agent))
+    assert best == [True, True, False]
     table = rows(folder)
     assert [(int(r["steps"]), int(r["episode"]), float(r["return"])) for r in table] == [
         (0, 0, 1.0),
@@ -78,13 +96,13 @@ def test_the_table_has_every_episode_and_the_best_weights_are_kept(folder, agent
         (200, 0, 4.0),
         (200, 1, 4.0),
     ]
-    assert (folder.checkpoint("best") / "checkpoint.json").read_text().count('"steps": 100') == 1
-    assert evaluations.last_return == 4.0
+    assert (evaluations.best, evaluations.best_steps) == (10.0, 100)
+    assert (evaluations.first_return, evaluations.last_return) == (2.0, 4.0)
 
 
 def test_the_time_of_evaluations_is_not_learning_time(folder, agent, monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr("hyperrl.run.callbacks.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("hyperrl.run.evaluations.time.monotonic", lambda: clock[0])
 
     def slow(_):
         clock[0] += 50.0
@@ -101,7 +119,7 @@ def test_the_time_of_evaluations_is_not_learning_time(folder, agent, monkeypatch
 
 def test_the_status_follows(folder, agent):
     evaluations = Evaluations(folder, lambda a: [1.0])
-    agent.learn(20, callback=RunCallback(folder, evaluations, 0, 20))
+    agent.learn(20, callback=callback_for(folder, agent, evaluations, 0, 20))
     assert folder.status()["state"] == "running"
     assert 1 <= folder.status()["steps"] <= 20
 
@@ -109,12 +127,83 @@ def test_the_status_follows(folder, agent):
 def test_a_terminal_gets_a_bar_that_ends_at_the_number_of_steps(folder, agent, capsys, monkeypatch):
     monkeypatch.setattr("hyperrl.run.callbacks.sys.stderr.isatty", lambda: True)
     evaluations = Evaluations(folder, lambda a: [7.0])
-    agent.learn(20, callback=RunCallback(folder, evaluations, 10, 20))
+    agent.learn(20, callback=callback_for(folder, agent, evaluations, 10, 20))
     text = capsys.readouterr().err
     assert "20.0/20.0" in text
     assert "return 7" in text
 
 
 def test_no_terminal_gets_no_bar(folder, agent, capsys):
-    agent.learn(20, callback=RunCallback(folder, Evaluations(folder, lambda a: [7.0]), 10, 20))
+    evaluations = Evaluations(folder, lambda a: [7.0])
+    agent.learn(20, callback=callback_for(folder, agent, evaluations, 10, 20))
     assert capsys.readouterr().err == ""
+
+
+def test_intervals():
+    due = Interval(10)
+    assert [steps for steps in range(0, 60, 7) if due.passed(steps)] == [14, 21, 35, 42, 56]
+    never = Interval(0)
+    assert not any(never.passed(steps) for steps in range(100))
+    later = Interval(10)
+    later.start(25)
+    assert not later.passed(29)
+    assert later.passed(30)
+
+
+def test_checkpoints_come_at_their_steps_and_at_the_best_evaluation(folder, agent):
+    results = iter([1.0, 5.0, 2.0])
+    evaluations = Evaluations(folder, lambda a: [next(results)])
+    saved = []
+    callback = callback_for(folder, agent, evaluations, 40, 160, checkpoint_every=60)
+    keep = callback.save
+    callback.save = lambda best=False, ended=False: saved.append((agent.num_timesteps, best)) or keep(best)
+    agent.learn(160, callback=callback)
+    assert saved == [(40, True), (60, False), (80, True), (120, False)]
+    assert folder.checkpoint("best").steps == 80
+    assert folder.checkpoint().steps == 120
+
+
+def test_a_signal_ends_the_run_with_a_checkpoint(folder, agent):
+    signals = StopSignals()
+    evaluations = Evaluations(folder, lambda a: [signals.__setattr__("received", "SIGTERM") or 1.0])
+    callback = callback_for(folder, agent, evaluations, 30, 100, signals=signals)
+    with pytest.raises(RunStoppedError, match="stopped by SIGTERM after 30 steps") as caught:
+        agent.learn(100, callback=callback)
+    assert caught.value.exit_status == 143
+    assert folder.checkpoint().steps == 30
+
+
+def test_a_resumed_table_has_no_row_of_later_steps_and_no_half_row(folder, agent):
+    evaluations = Evaluations(folder, lambda a: [1.0, 2.0])
+    for steps in (0, 100):
+        agent.num_timesteps = steps
+        evaluations.run(agent)
+    state = evaluations.state()
+    agent.num_timesteps = 200
+    evaluations.run(agent)
+    file = folder.evaluation / "evaluations.csv"
+    file.write_text(file.read_text() + "300,1.")
+    again = Evaluations(folder, lambda a: [3.0, 4.0])
+    again.restore(state, 150)
+    assert [int(row["steps"]) for row in rows(folder)] == [0, 0, 100, 100]
+    agent.num_timesteps = 200
+    assert again.run(agent)
+    assert [(int(r["steps"]), float(r["return"])) for r in rows(folder)][-2:] == [(200, 3.0), (200, 4.0)]
+    assert again.first_return == 1.5
+
+
+def test_an_evaluation_that_cannot_be_written_is_a_warning_and_leaves_no_half_row(
+    folder, agent, monkeypatch
+):
+    evaluations = Evaluations(folder, lambda a: [1.0])
+    evaluations.run(agent)
+    before = (folder.evaluation / "evaluations.csv").read_bytes()
+
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hyperrl.run.evaluations._append_whole", refuse)
+    agent.num_timesteps = 100
+    with pytest.warns(UserWarning, match="after 100 steps could not be written .*No space left"):
+        evaluations.run(agent)
+    assert (folder.evaluation / "evaluations.csv").read_bytes() == before

@@ -1,5 +1,5 @@
-"""Soft actor-critic (Haarnoja et al., 2018) exactly as in Stable-Baselines3."""
+"""Soft actor-critic (Haarnoja et al., 2018) as in Stable-Baselines3."""
 
-from stable_baselines3 import SAC
+from hyperrl_agents.baselines.sac.agent import SAC
 
 __all__ = ["SAC"]

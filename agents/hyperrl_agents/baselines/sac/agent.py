@@ -1,0 +1,36 @@
+"""Stable-Baselines3's SAC with policies that refuse what is not finite."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import stable_baselines3
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.sac.policies import CnnPolicy, MultiInputPolicy, SACPolicy
+
+from hyperrl.sb3.finite import FinitePredictMixin
+
+
+class FiniteSACPolicy(FinitePredictMixin, SACPolicy):
+    """SAC's policy that neither takes nor gives NaN and infinity."""
+
+
+class FiniteSACCnnPolicy(FinitePredictMixin, CnnPolicy):
+    """The same for images."""
+
+
+class FiniteSACMultiInputPolicy(FinitePredictMixin, MultiInputPolicy):
+    """The same for dictionaries of observations."""
+
+
+class SAC(stable_baselines3.SAC):
+    """Soft actor-critic (Haarnoja et al., 2018): learns and acts bit by bit as Stable-Baselines3's.
+
+    Only `predict` differs: observations that are not finite are refused, and so are actions.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": FiniteSACPolicy,
+        "CnnPolicy": FiniteSACCnnPolicy,
+        "MultiInputPolicy": FiniteSACMultiInputPolicy,
+    }

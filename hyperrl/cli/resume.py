@@ -1,0 +1,54 @@
+"""`hyperrl resume`: continue a run from its last checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from hyperrl.cli.arguments import parse
+from hyperrl.config import parse_value
+from hyperrl.errors import UsageError
+
+
+def _flag(metavar: str) -> Any:
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
+
+
+@dataclass(frozen=True)
+class ResumeArguments:
+    """Continue a run that was stopped, killed or failed, or lengthen one that has ended.
+
+    On the same machine the result is bit for bit what the run would have come to without the stop.
+    """
+
+    run: tyro.conf.Positional[Annotated[str, _flag("DIR")]] = ""
+    """The run's folder."""
+    steps: Annotated[str | None, _flag("N")] = None
+    """A new length of the whole run, in environment steps (as configured)."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb.
+
+    Args:
+        argv: The arguments after the verb.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        HyperRLError: The arguments are wrong, or the run cannot be continued.
+    """
+    arguments = parse(ResumeArguments, argv, "resume")
+    if not arguments.run:
+        raise UsageError("resume needs the folder of a run, for example hyperrl resume runs/my-run")
+
+    from hyperrl.cli.train import summary
+    from hyperrl.train import resume
+
+    steps = None if arguments.steps is None else parse_value(arguments.steps)
+    print(summary(resume(arguments.run, steps)))
+    return 0

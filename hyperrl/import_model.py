@@ -1,0 +1,133 @@
+"""A verb: make a run folder of a model that Stable-Baselines3 saved, so that all other verbs work with it."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stable_baselines3.common.save_util import load_from_zip_file
+
+from hyperrl.agent_arguments import build_agent, build_agent_kwargs, check_agent_kwargs
+from hyperrl.config import RunConfig
+from hyperrl.environments import check_spaces, make_env, make_vec_env
+from hyperrl.errors import CheckpointCorruptError, CheckpointError, UnsafeFileError
+from hyperrl.registry import agents
+from hyperrl.run import RunFolder
+from hyperrl.run.checkpoint import Checkpoints
+from hyperrl.run.evaluations import Evaluations
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+# Weights hardly shrink when they are packed; what shrinks more than this is made to fill the memory.
+_RATIO = 100
+_UNPACKED_BYTES = 64 * 2**20
+
+
+def import_model(file: str | Path, config: RunConfig, *, trust_pickle: bool = False) -> RunFolder:
+    """Make a run folder with the weights and optimisers of a model of Stable-Baselines3.
+
+    The file's hyperparameters are pickled Python objects and are never read, trusted or not: the
+    configuration says what they were. Weights are read by torch's restricted unpickler.
+
+    Args:
+        file: What `model.save` wrote, a .zip file.
+        config: The run that the model came from; its `steps` are taken from the file.
+        trust_pickle: Whether the file may be opened although it holds pickles.
+
+    Returns:
+        The new folder, with one checkpoint; `resume` continues with an empty replay buffer.
+
+    Raises:
+        UnsafeFileError: `trust_pickle` is False.
+        CheckpointError: There is no such file, or its networks have other shapes than the configuration's.
+        CheckpointCorruptError: The file is damaged or no model of Stable-Baselines3.
+        HyperRLError: The configuration is wrong, or its folder is taken.
+    """
+    path = Path(file).expanduser().absolute()
+    if not path.is_file():
+        raise CheckpointError(f"there is no file {path}: give the .zip file that model.save wrote")
+    if not trust_pickle:
+        raise UnsafeFileError(
+            f"{path} holds pickles, which can run code when they are loaded: add --trust-pickle if you trust "
+            "where it comes from"
+        )
+    steps, parameters = _read(path)
+    place = RunFolder.place(config)
+    agent = _build(config)
+    try:
+        try:
+            agent.set_parameters(parameters, exact_match=True, device="cpu")
+        except (ValueError, RuntimeError, KeyError, AttributeError) as error:
+            raise CheckpointError(
+                f"{path} does not fit {config.agent} on {config.env}: {_first_line(error)}; give the "
+                "arguments that it was trained with, for example --set policy_kwargs.net_arch=[64,64]"
+            ) from error
+        folder = RunFolder.create(config, place)
+        with folder.lock:
+            _save(agent, config, folder, steps)
+        return folder
+    finally:
+        if agent.env is not None:
+            agent.env.close()
+
+
+def _read(path: Path) -> tuple[int, dict[str, Any]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _refuse_bomb(path, archive)
+            steps = int(json.loads(archive.read("data"))["num_timesteps"])
+        _, parameters, variables = load_from_zip_file(path, load_data=False, device="cpu")
+    except CheckpointCorruptError:
+        raise
+    # A file that is no such model can fail in any of its parts, in any way.
+    except Exception as error:
+        raise CheckpointCorruptError(
+            f"{path} cannot be read as a model of Stable-Baselines3: {_first_line(error)}"
+        ) from error
+    if "policy" not in parameters or steps < 0:
+        raise CheckpointCorruptError(
+            f"{path} cannot be read as a model of Stable-Baselines3: it has no policy"
+        )
+    return steps, {**parameters, **(variables or {})}
+
+
+def _refuse_bomb(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse an archive that would not fit into memory, without unpacking it."""
+    unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > _UNPACKED_BYTES + _RATIO * path.stat().st_size:
+        raise CheckpointCorruptError(
+            f"{path} cannot be read as a model of Stable-Baselines3: it would unpack to {unpacked:,} bytes"
+        )
+
+
+def _build(config: RunConfig) -> BaseAlgorithm:
+    cls = agents.get(config.agent)
+    check_agent_kwargs(config.agent, cls, config.policy, config.agent_kwargs, config.steps)
+    env = make_env(config.env, config.env_kwargs)
+    try:
+        size = check_spaces(env, config.agent, config.policy)
+    finally:
+        env.close()
+    venv = make_vec_env(config.env, config.env_kwargs, config.n_envs, 0)
+    settings = {"seed": 0, "device": "cpu", **build_agent_kwargs(config.agent_kwargs, size)}
+    return build_agent(config.agent, cls, config.policy, venv, settings)
+
+
+def _save(agent: BaseAlgorithm, config: RunConfig, folder: RunFolder, steps: int) -> None:
+    # A checkpoint is of an agent that stands at the top of a rollout, with observations to act upon.
+    agent._setup_learn(max(steps, 1))
+    agent.num_timesteps = steps
+    checkpoints = Checkpoints(agent, folder.store, {"agent": config.agent, "env": config.env})
+    run = {"evaluations": Evaluations(folder, lambda _: []).state(), "ended": True}
+    if not checkpoints.save(run):
+        raise CheckpointError(f"the checkpoint of {folder.path} could not be written: {checkpoints.problem}")
+    folder.set_status("stopped", steps)
+    folder.close_manifest()
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return " ".join(lines[0].split()) if lines else type(error).__name__

@@ -1,0 +1,146 @@
+"""The evaluations of a run while it trains: `eval/evaluations.csv` and TensorBoard's `eval/mean_return`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperrl.run.files import write_text
+from hyperrl.run.folder import RunFolder
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+_HEAD = ("steps", "seconds", "episode", "return")
+
+
+class Evaluations:
+    """Plays evaluation episodes, writes their returns and knows which policy was the best.
+
+    Args:
+        folder: The run's folder.
+        returns_of: Plays the evaluation episodes and gives their returns.
+
+    Attributes:
+        best: The highest mean return so far.
+        best_steps: Environment steps at which it was reached.
+        first_return: Mean return of the first evaluation, before training.
+        last_return: Mean return of the last evaluation.
+        last_steps: Environment steps at the last evaluation.
+    """
+
+    def __init__(self, folder: RunFolder, returns_of: Callable[[BaseAlgorithm], Sequence[float]]) -> None:
+        self._file = folder.evaluation / "evaluations.csv"
+        self._returns_of = returns_of
+        self._start = time.monotonic()
+        self._seconds_before = 0.0
+        self._seconds_of_evaluations = 0.0
+        self.best = -np.inf
+        self.best_steps = -1
+        self.first_return = self.last_return = float("nan")
+        self.last_steps = -1
+
+    def run(self, agent: BaseAlgorithm) -> bool:
+        """Evaluate now and write the results.
+
+        Args:
+            agent: The algorithm.
+
+        Returns:
+            Whether the mean return is the best so far.
+        """
+        seconds = self.seconds_of_learning()
+        start = time.monotonic()
+        returns = np.asarray(self._returns_of(agent), dtype=np.float64)
+        if self.last_steps < 0:
+            self.first_return = float(returns.mean())
+        self.last_steps, self.last_return = agent.num_timesteps, float(returns.mean())
+        self._append(seconds, returns)
+        agent.logger.record("eval/mean_return", self.last_return)
+        agent.logger.dump(agent.num_timesteps)
+        is_best = self.last_return > self.best
+        if is_best:
+            self.best, self.best_steps = self.last_return, self.last_steps
+        self._seconds_of_evaluations += time.monotonic() - start
+        return is_best
+
+    def seconds_of_learning(self) -> float:
+        """Return the wall-clock time of all of the run's processes without the time that evaluations took."""
+        return self._seconds_before + time.monotonic() - self._start - self._seconds_of_evaluations
+
+    def state(self) -> dict[str, Any]:
+        """Return what a resumed run has to know, as plain values."""
+        return {
+            "seconds": self.seconds_of_learning(),
+            "best": float(self.best),
+            "best_steps": self.best_steps,
+            "first_return": self.first_return,
+            "last_return": self.last_return,
+            "last_steps": self.last_steps,
+        }
+
+    def restore(self, state: Mapping[str, Any], steps: int) -> None:
+        """Continue from a state; rows of evaluations after it are taken out of the table.
+
+        Args:
+            state: What `state` returned.
+            steps: Environment steps at which the run continues.
+        """
+        self._seconds_before = state["seconds"]
+        self._start = time.monotonic()
+        self._seconds_of_evaluations = 0.0
+        self.best, self.best_steps = state["best"], state["best_steps"]
+        self.first_return, self.last_return = state["first_return"], state["last_return"]
+        self.last_steps = state["last_steps"]
+        _forget_after(self._file, self.last_steps)
+
+    def _append(self, seconds: float, returns: NDArray[np.float64]) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        if not self._file.exists():
+            writer.writerow(_HEAD)
+        for episode, value in enumerate(returns):
+            writer.writerow([self.last_steps, f"{seconds:.3f}", episode, float(value)])
+        try:
+            _append_whole(self._file, text.getvalue())
+        except OSError as error:
+            warnings.warn(
+                f"the evaluation after {self.last_steps:,} steps could not be written to {self._file} "
+                f"({error.strerror or error}): training goes on, its mean return was {self.last_return:.1f}",
+                stacklevel=3,
+            )
+
+
+def _append_whole(path: Path, text: str) -> None:
+    """Append a text or nothing: a disk that becomes full must not leave half a row."""
+    with path.open("ab") as file:
+        end = file.tell()
+        try:
+            file.write(text.encode())
+            file.flush()
+        except OSError:
+            file.truncate(end)
+            raise
+
+
+def _forget_after(path: Path, steps: int) -> None:
+    """Take rows of later steps out of the table, and a row that a killed process left unfinished."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except FileNotFoundError:
+        return
+    rows = [line for line in lines[1:] if line.endswith("\n") and _step(line) <= steps]
+    write_text(path, "".join([",".join(_HEAD) + "\n", *rows]))
+
+
+def _step(line: str) -> float:
+    first = line.partition(",")[0]
+    return int(first) if first.isdigit() else float("inf")

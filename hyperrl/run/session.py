@@ -1,0 +1,110 @@
+"""One process's part of a run: from a built agent to a folder that says how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from stable_baselines3.common.callbacks import CallbackList
+
+from hyperrl.config import RunConfig
+from hyperrl.errors import RunFolderError, RunStoppedError
+from hyperrl.run.callbacks import RunCallback
+from hyperrl.run.checkpoint import Checkpoints
+from hyperrl.run.evaluations import Evaluations
+from hyperrl.run.folder import Run, RunFolder
+from hyperrl.run.health import HealthCallback
+from hyperrl.run.log import run_logger
+from hyperrl.run.signals import StopSignals
+from hyperrl.run.store import Checkpoint
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+
+def run_session(
+    agent: BaseAlgorithm,
+    config: RunConfig,
+    folder: RunFolder,
+    returns_of: Callable[[BaseAlgorithm], Sequence[float]],
+    resume_from: Checkpoint | None = None,
+) -> Run:
+    """Train until the run's steps are done, a signal comes or something fails; the folder says which.
+
+    Args:
+        agent: The algorithm, built for this run and not trained yet.
+        config: The run's configuration.
+        folder: Its folder, whose lock the caller holds.
+        returns_of: Plays the evaluation episodes and gives their returns.
+        resume_from: Where to continue; None for a new run.
+
+    Returns:
+        What the run came to.
+
+    Raises:
+        RunStoppedError: A signal asked the run to stop; a checkpoint has what it reached.
+        HyperRLError: A value became NaN or infinite, an environment failed, or the last checkpoint could not
+            be written.
+    """
+    folder.try_status("running", 0 if resume_from is None else resume_from.steps)
+    # With `tensorboard_log` Stable-Baselines3 would add a folder of its own below.
+    logger = run_logger(folder.tensorboard, None if resume_from is None else resume_from.steps + 1)
+    agent.set_logger(logger)
+    try:
+        with StopSignals() as signals:
+            return _learn(agent, config, folder, returns_of, signals, resume_from)
+    except RunStoppedError as stop:
+        stop.add_note(f"continue it with: hyperrl resume {folder.path}")
+        folder.try_status("stopped", agent.num_timesteps)
+        raise
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"the run up to its last checkpoint lies in {folder.path}")
+        folder.try_status("stopped", agent.num_timesteps)
+        raise
+    except BaseException as error:
+        error.add_note(f"the failed run lies in {folder.path}")
+        sentence = " ".join(f"{type(error).__name__}: {error}".split())
+        folder.try_status("failed", agent.num_timesteps, sentence)
+        raise
+    finally:
+        logger.close()
+        folder.close_manifest()
+
+
+def _learn(
+    agent: BaseAlgorithm,
+    config: RunConfig,
+    folder: RunFolder,
+    returns_of: Callable[[BaseAlgorithm], Sequence[float]],
+    signals: StopSignals,
+    resume_from: Checkpoint | None,
+) -> Run:
+    evaluations = Evaluations(folder, returns_of)
+    checkpoints = Checkpoints(agent, folder.store, {"agent": config.agent, "env": config.env})
+    callback = RunCallback(
+        folder,
+        evaluations,
+        checkpoints,
+        signals,
+        steps=config.steps,
+        eval_every=config.eval_every,
+        checkpoint_every=config.checkpoint_every,
+        resume_from=resume_from,
+    )
+    try:
+        if resume_from is None:
+            evaluations.run(agent)
+        agent.learn(config.steps, callback=CallbackList([HealthCallback(), callback]))
+        seconds = evaluations.seconds_of_learning()
+        best = evaluations.run(agent)
+    finally:
+        callback.close()
+    if not callback.save(best, ended=True):
+        raise RunFolderError(
+            f"the run is at its end, but its last checkpoint could not be written: {checkpoints.problem}; "
+            f"make room, then: hyperrl resume {folder.path}"
+        )
+    folder.try_status("finished", agent.num_timesteps)
+    return Run(
+        folder, config, agent.num_timesteps, seconds, evaluations.first_return, evaluations.last_return
+    )

@@ -1,0 +1,78 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from hyperrl.errors import RunFolderError
+from hyperrl.run.lock import RunLock
+
+HOLD = """
+import sys
+from pathlib import Path
+from hyperrl.run.lock import RunLock
+with RunLock(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_another_process_is_named(tmp_path, holder):
+    with pytest.raises(RunFolderError, match=f"in use by process {holder.pid} on .*: wait until"):
+        RunLock(tmp_path).__enter__()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_that_dies_lets_go(tmp_path, holder, number):
+    os.kill(holder.pid, number)
+    holder.wait()
+    with RunLock(tmp_path):
+        assert json.loads((tmp_path / "owner.json").read_text())["pid"] == os.getpid()
+    assert not (tmp_path / "owner.json").exists()
+
+
+def test_a_process_that_ends_lets_go(tmp_path, holder):
+    holder.communicate("")
+    with RunLock(tmp_path):
+        pass
+
+
+def test_the_same_process_cannot_take_it_twice(tmp_path):
+    with RunLock(tmp_path), pytest.raises(RunFolderError, match=f"in use by process {os.getpid()}"):
+        RunLock(tmp_path).__enter__()
+
+
+def test_it_can_be_taken_again(tmp_path):
+    for _ in range(2):
+        with RunLock(tmp_path):
+            pass
+
+
+def test_an_unreadable_owner_is_left_out(tmp_path):
+    with RunLock(tmp_path):
+        (tmp_path / "owner.json").write_text("[]")
+        with pytest.raises(RunFolderError, match="is in use: wait"):
+            RunLock(tmp_path).__enter__()
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="cannot be written"):
+        RunLock(tmp_path / "file").__enter__()
