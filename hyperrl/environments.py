@@ -88,11 +88,15 @@ def make_training_envs(config: RunConfig, seed: int) -> VecEnv:
     """
     if not config.workers:
         return make_vec_env(config.env, config.env_kwargs, config.n_envs, seed)
+    import multiprocessing
+
     from stable_baselines3.common.env_util import make_vec_env as make
 
     from hyperrl.sb3.workers import WorkerVecEnv
     from hyperrl_envs.saved_state import capture_plain, restore_plain
 
+    # Each environment gets Stable-Baselines3's Monitor: import it once, not once in every process.
+    multiprocessing.set_forkserver_preload(["stable_baselines3.common.monitor"])
     settings = {
         "step_timeout": config.step_timeout,
         "restarts": config.worker_restarts,

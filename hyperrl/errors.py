@@ -86,7 +86,13 @@ class StateError(HyperRLError, TypeError):
 
 
 class WorkerError(HyperRLError, RuntimeError):
-    """An environment in a process of its own failed, died or no longer answers."""
+    """An environment in a process of its own failed, died or no longer answers.
+
+    Attributes:
+        worker_traceback: The traceback in the environment's own process, empty where there is none.
+    """
+
+    worker_traceback: str = ""
 
 
 class RunStoppedError(HyperRLError):

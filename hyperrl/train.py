@@ -114,8 +114,8 @@ def restore_agent(run_dir: str | Path, checkpoint: str = "latest") -> BaseAlgori
         checkpoint: "latest", "best" or a number of steps.
 
     Returns:
-        The algorithm, to be looked at or saved in the form of Stable-Baselines3; `resume` is what continues the
-        run. Its environments are yours to close.
+        The algorithm, to be looked at or saved in the form of Stable-Baselines3; `resume` is what continues
+        the run. Its environments are yours to close.
 
     Raises:
         HyperRLError: There is no such run or checkpoint, or it is damaged, or its agent is not installed.
@@ -144,7 +144,11 @@ def _session(
     env = make_env(config.env, config.env_kwargs)
     try:
         return run_session(
-            agent, config, folder, lambda a: [e.episode_return for e in play_episodes(a, env, seeds)], checkpoint
+            agent,
+            config,
+            folder,
+            lambda a: [e.episode_return for e in play_episodes(a, env, seeds)],
+            checkpoint,
         )
     finally:
         env.close()

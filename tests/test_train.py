@@ -169,7 +169,9 @@ def test_weights_that_become_nan_stop_the_run(small_config, tmp_path, monkeypatc
             self.actor.mu[0].weight.fill_(float("nan"))
 
     monkeypatch.setattr(cls, "train", poison)
-    with pytest.raises(NonFiniteError, match=r"the weight actor\.mu\.0\.weight is nan, found after update 1 at step 51"):
+    with pytest.raises(
+        NonFiniteError, match=r"weight actor\.mu\.0\.weight is nan, found after update 1 at step 51"
+    ):
         train(dataclasses.replace(small_config, out=str(tmp_path / "run")))
     folder = RunFolder.open(tmp_path / "run")
     assert folder.status()["state"] == "failed"

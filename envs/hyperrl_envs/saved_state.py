@@ -78,7 +78,7 @@ def to_plain(state: SimulatorState) -> dict[str, Any]:
         "model_parameters": _join(state.model_parameters),
         "memories": list(state.memories),
         "same": _same_objects(state.memories[-1]),
-        "generator": dict(state.generator),
+        "generator": None if state.generator is None else dict(state.generator),
         "spaces": [None if space is None else dict(space) for space in state.spaces],
         "left_out": list(state.left_out),
     }

@@ -51,7 +51,7 @@ class SimulatorState:
         model_parameters: The physical parameters of the MuJoCo model by name, to tell a changed model from
             the same.
         memories: What each layer remembers, in the order of `layers`.
-        generator: The state of the environment's random bit generator.
+        generator: The state of the environment's random bit generator, None where it has none yet.
         spaces: The states of the generators of the layers' spaces, None for a space without one.
         left_out: Attributes of an environment with a simulation that are not part of the state, because they
             are neither plain data nor known to hold no state, each with its type.
@@ -61,7 +61,7 @@ class SimulatorState:
     simulation: Any
     model_parameters: Mapping[str, NDArray[Any]]
     memories: tuple[object, ...]
-    generator: Mapping[str, Any]
+    generator: Mapping[str, Any] | None
     spaces: Sequence[Mapping[str, Any] | None]
     left_out: tuple[str, ...] = ()
 
@@ -95,7 +95,7 @@ def capture_state(env: gym.Env[Any, Any]) -> SimulatorState:
         simulation=copy.copy(base.data) if has_simulation else None,
         model_parameters=_model_parameters(base.model) if has_simulation else {},
         memories=tuple(remember(layer, has_simulation) for layer in layers),
-        generator=generator_state(base.np_random),
+        generator=generator_state(base.np_random) if _has_generator(base) else None,
         spaces=capture_spaces(_spaces(layers)),
         left_out=left_out(base) if has_simulation else (),
     )
@@ -118,9 +118,13 @@ def restore_state(env: gym.Env[Any, Any], state: SimulatorState) -> None:
     base = layers[-1]
     if state.simulation is not None:
         mujoco.mj_copyData(base.data, base.model, state.simulation)
+    if state.generator is not None:
+        # Before the attributes: an environment that was never reset makes its generator, and its seed, now.
+        set_generator_state(base.np_random, state.generator)
+    elif _has_generator(base):
+        base._np_random = base._np_random_seed = None
     for layer, memory in zip(layers, state.memories, strict=True):
         recall(layer, memory)
-    set_generator_state(base.np_random, state.generator)
     restore_spaces(_spaces(layers), state.spaces)
 
 
@@ -176,16 +180,20 @@ def _unwrap(env: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:
 
 def _spaces(layers: list[Any]) -> Iterator[gym.Space[Any]]:
     for layer in layers:
-        for name in ("action_space", "observation_space"):
-            space = getattr(layer, name, None)
-            if isinstance(space, gym.Space):
-                yield space
+        named = [getattr(layer, name, None) for name in ("action_space", "observation_space")]
+        # Some draw their states from a further space.
+        yield from (value for value in (*named, *vars(layer).values()) if isinstance(value, gym.Space))
 
 
 def _has_simulation(base: Any) -> bool:
     return isinstance(getattr(base, "model", None), mujoco.MjModel) and isinstance(
         getattr(base, "data", None), mujoco.MjData
     )
+
+
+def _has_generator(base: Any) -> bool:
+    # Asking for `np_random` would make one, seeded by chance.
+    return type(base).np_random is not gym.Env.np_random or base._np_random is not None
 
 
 def _name(base: Any) -> str:

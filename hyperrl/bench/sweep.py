@@ -13,6 +13,7 @@ from typing import Any
 
 from hyperrl.bench.learning import LearningRun, learn
 from hyperrl.bench.report import open_folder, read_manifest, record
+from hyperrl.env_process.guards import die_with_parent
 from hyperrl.errors import ConfigError, RunFolderError
 from hyperrl.presets import resolve
 from hyperrl.ranges import whole
@@ -140,3 +141,5 @@ def _refuse_other_settings(runs: list[LearningRun], manifest: dict[str, Any]) ->
 def _start_worker() -> None:
     # Ctrl-C reaches all processes of the terminal; only the first has something to say about it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # A sweep that is killed must not leave runs behind that nobody waits for.
+    die_with_parent(os.getppid(), "spawn", by_kernel=False)

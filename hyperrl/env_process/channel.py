@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
 import time
 import weakref
-from multiprocessing.connection import wait
 
 _HEADER = struct.Struct("!QQ")  # The serial number of the request, and the size of what follows in bytes.
-_SHORTEST = 0.001  # Seconds; a timeout of zero would mean "do not wait at all" to a socket.
 
 
 class Channel:
@@ -20,7 +19,8 @@ class Channel:
     answer to a later request.
 
     Args:
-        end: A connected socket of the stream kind, owned from now on.
+        end: A connected socket of the stream kind, owned from now on. Deadlines are kept only where it does
+            not block.
     """
 
     def __init__(self, end: socket.socket) -> None:
@@ -30,14 +30,14 @@ class Channel:
     def pair(cls) -> tuple[Channel, socket.socket]:
         """Return this process's channel to a worker and the socket that the worker gets."""
         near, far = socket.socketpair()
+        near.setblocking(False)
         channel = cls(near)
         _NEAR_ENDS.add(channel)
         return channel, far
 
-    @property
-    def socket(self) -> socket.socket:
-        """The socket, for which `multiprocessing.connection.wait` can wait."""
-        return self._socket
+    def fileno(self) -> int:
+        """Return the file descriptor, for `select.poll`."""
+        return self._socket.fileno()
 
     def readable(self, seconds: float) -> bool:
         """Wait until something can be read, the other end's closing included.
@@ -45,7 +45,7 @@ class Channel:
         Args:
             seconds: How long at most.
         """
-        return bool(wait([self._socket], seconds))
+        return self._ready(select.POLLIN, seconds)
 
     def send(self, serial: int, message: bytes | memoryview, deadline: float | None = None) -> None:
         """Send one message as a whole.
@@ -59,9 +59,12 @@ class Channel:
             TimeoutError: The deadline has passed; the channel cannot be used any more.
             OSError: The other end is closed.
         """
-        self._limit(deadline)
-        self._socket.sendall(_HEADER.pack(serial, len(message)))
-        self._socket.sendall(message)
+        rest = memoryview(b"".join((_HEADER.pack(serial, len(message)), message)))
+        while rest:
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except BlockingIOError:
+                self._await(select.POLLOUT, deadline)
 
     def receive(self, deadline: float | None = None) -> tuple[int, bytearray]:
         """Wait for one message.
@@ -94,16 +97,25 @@ class Channel:
         message = bytearray(size)
         rest = memoryview(message)
         while rest:
-            self._limit(deadline)
-            count = self._socket.recv_into(rest)
+            try:
+                count = self._socket.recv_into(rest)
+            except BlockingIOError:
+                self._await(select.POLLIN, deadline)
+                continue
             if not count:
                 raise EOFError("the other end is closed")
             rest = rest[count:]
         return message
 
-    def _limit(self, deadline: float | None) -> None:
-        left = None if deadline is None else max(deadline - time.monotonic(), _SHORTEST)
-        self._socket.settimeout(left)
+    def _await(self, event: int, deadline: float | None) -> None:
+        left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+        if not self._ready(event, left):
+            raise TimeoutError("the other end does not read or write")
+
+    def _ready(self, event: int, seconds: float | None) -> bool:
+        poll = select.poll()
+        poll.register(self._socket, event)
+        return bool(poll.poll(None if seconds is None else seconds * 1000.0))
 
 
 _NEAR_ENDS: weakref.WeakSet[Channel] = weakref.WeakSet()

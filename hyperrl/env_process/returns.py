@@ -41,7 +41,7 @@ def checked_reset(returned: Any, space: spaces.Space[Any]) -> tuple[Any, Any, di
         MalformedReturnError: It is not what `reset` returns.
     """
     observation, info = _values(returned, 2, _RESET)
-    return observation, _conform(observation, space, "observation"), _info(info)
+    return observation, _conform(observation, space, "the observation"), _info(info)
 
 
 def checked_step(
@@ -61,7 +61,7 @@ def checked_step(
         MalformedReturnError: It is not what `step` returns.
     """
     observation, reward, terminated, truncated, info = _values(returned, 5, _STEP)
-    arrays = _conform(observation, space, "observation")
+    arrays = _conform(observation, space, "the observation")
     if not _is_number(reward):
         raise MalformedReturnError(f"the reward {_shown(reward)}", "one number")
     for name, flag in (("terminated", terminated), ("truncated", truncated)):

@@ -53,9 +53,9 @@ class Interval:
 class RunCallback(BaseCallback):
     """Keeps a run alive and its folder up to date.
 
-    All that touches the agent happens at the top of a rollout, where Stable-Baselines3 has made all updates of
-    the last one and drawn nothing for the next: there a run is evaluated, saved, stopped after a signal and, on
-    its first call, restored. So the loop's own variables need no saving.
+    All that touches the agent happens at the top of a rollout, where Stable-Baselines3 has made all updates
+    of the last one and drawn nothing for the next: there a run is evaluated, saved, stopped after a signal
+    and, on its first call, restored. So the loop's own variables need no saving.
 
     Args:
         folder: The run's folder.
@@ -150,7 +150,7 @@ class RunCallback(BaseCallback):
         for note in notes:
             warnings.warn(note, stacklevel=2)
         if run["ended"] and self.model.use_sde:
-            # The rollout's own noise was drawn before the state came back, and not at all before it was saved.
+            # This rollout's noise was drawn before the state came back, and not at all before it was saved.
             _actor(self.model).reset_noise(self.model.n_envs)
         steps = self.model.num_timesteps
         self.num_timesteps = steps

@@ -1,8 +1,8 @@
 """What a run's checkpoint holds, and how an agent gets it back.
 
-Everything that decides how training goes on: weights, optimisers, replay buffer, environments, noise and random
-generators (`hyperrl.run.state`), and what the run itself counts. It is taken at the top of a rollout, after all
-updates of the previous one; see `hyperrl.run.callbacks`.
+Everything that decides how training goes on: weights, optimisers, replay buffer, environments, noise and
+random generators (`hyperrl.run.state`), and what the run itself counts. It is taken at the top of a rollout,
+after all updates of the previous one; see `hyperrl.run.callbacks`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where NaN and infinity come from in an algorithm of Stable-Baselines3: a clause that names the first cause.
 
-Every function reads and changes nothing, and returns None where all is finite. `fault_of_step` and
-`Weights.suspicious` are fast; the others are meant for the moment after something went wrong.
+Every function reads and changes nothing, and returns None where all is finite. `fault_of_step` is fast; the
+others are meant for the ends of rollouts, or for the moment after something went wrong.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import BaseBuffer
-from stable_baselines3.common.save_util import recursive_getattr
 from stable_baselines3.common.vec_env import VecNormalize
-from torch import Tensor
 
+from hyperrl.run.weights import Weights
 from hyperrl.sb3.finite import first_non_finite, place
 
 # What buffers hold, causes before what is computed from them.
@@ -36,58 +34,6 @@ _BUFFER_PARTS = (
 _ROWS_AT_ONCE = 65536
 # Stable-Baselines3 gives it as NaN where all returns are equal.
 _MAY_BE_NAN = "train/explained_variance"
-
-
-class Weights:
-    """The weights of one agent: its policy, target networks included, and what it trains besides.
-
-    Args:
-        agent: The algorithm.
-    """
-
-    def __init__(self, agent: BaseAlgorithm) -> None:
-        self._agent = agent
-        self._variables = agent._get_torch_save_params()[1]
-        buffers = {name for name, _ in agent.policy.named_buffers()}
-        # One name per tensor: networks that share a features extractor list it twice.
-        named = {
-            id(tensor): (name, tensor)
-            for name, tensor in agent.policy.state_dict(keep_vars=True).items()
-            if torch.is_tensor(tensor)
-            and tensor.is_floating_point()
-            # Constants that are infinite from the start, as masks are, are meant to be so.
-            and not (name in buffers and _not_finite(tensor))
-        }
-        # Critics learn before actors, so a fault of theirs is named first.
-        self._named = sorted(named.values(), key=lambda item: item[0].startswith("actor"))
-
-    def suspicious(self) -> bool:
-        """Whether a weight or gradient may not be finite, by one pass and one value read from the device.
-
-        Finite numbers whose squares overflow are suspicious too.
-        """
-        tensors = [tensor for _, tensor in self._tensors()]
-        tensors += [tensor.grad for tensor in tensors if tensor.grad is not None]
-        flat = [tensor for tensor in tensors if tensor.ndim == 1]
-        rest = [tensor for tensor in tensors if tensor.ndim != 1]
-        with torch.no_grad():
-            # Biases are many and small: as one vector they cost one norm.
-            norms = torch._foreach_norm([torch.cat(flat), *rest] if flat else rest)
-            return not math.isfinite(torch.stack(norms).sum().item())
-
-    def fault_of_gradients(self) -> str | None:
-        """Say which weight's gradient is not finite."""
-        gradients = [(name, tensor.grad) for name, tensor in self._tensors() if tensor.grad is not None]
-        return _first_fault("the gradient of", gradients)
-
-    def fault(self) -> str | None:
-        """Say which weight is not finite."""
-        return _first_fault("the weight", self._tensors())
-
-    def _tensors(self) -> list[tuple[str, Tensor]]:
-        # Looked up anew: an agent may have put another tensor in the place of its temperature.
-        variables = [(name, recursive_getattr(self._agent, name)) for name in self._variables]
-        return [*variables, *self._named]
 
 
 def fault_of_step(agent: BaseAlgorithm, step: Mapping[str, Any], weights: Weights) -> str | None:
@@ -269,20 +215,6 @@ def _fault_of_each(verb: str, values: NDArray[Any]) -> str | None:
     """Say which environment has a bad value among one for each ``[N]``."""
     index = first_non_finite(values)
     return None if index is None else f"environment {index[0]} {verb} {values[index]}"
-
-
-def _first_fault(noun: str, tensors: Iterable[tuple[str, Tensor]]) -> str | None:
-    bad = [(name, tensor) for name, tensor in tensors if _not_finite(tensor)]
-    if not bad:
-        return None
-    name, tensor = bad[0]
-    value = tensor.detach()[~torch.isfinite(tensor)][0].item()
-    others = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-    return f"{noun} {name} is {value}{others}"
-
-
-def _not_finite(tensor: Tensor) -> bool:
-    return not bool(torch.isfinite(tensor).all())
 
 
 def _parts(values: Any) -> Iterator[tuple[str, Any]]:

@@ -3,7 +3,7 @@
 Environments in this process are captured one by one (`hyperrl_envs.saved_state`). A vectorised environment
 whose environments live elsewhere is asked for their states: its methods are `capture_env_states() -> list`,
 which returns what `capture_plain` returns for each, and `restore_env_states(states)`; both may raise
-UnsupportedEnvError. A wrapper of a vectorised environment that is not known here needs the methods
+UnsupportedEnvError or StateError. A wrapper of a vectorised environment that is not known here needs the methods
 `snapshot_state` and `restore_snapshot` of `hyperrl_envs.simulator_state.Snapshotable`.
 """
 
@@ -29,7 +29,7 @@ from stable_baselines3.common.vec_env import (
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 
-from hyperrl.errors import CheckpointError, UnsupportedEnvError
+from hyperrl.errors import CheckpointError, StateError, UnsupportedEnvError
 from hyperrl_envs.generator_state import capture_spaces, restore_spaces
 from hyperrl_envs.layer_memory import class_name
 from hyperrl_envs.saved_state import capture_plain, restore_plain
@@ -77,7 +77,7 @@ def capture(vec_env: VecEnv) -> dict[str, Any]:
         for layer in layers[:-1]:
             _check_known(layer)
         state["envs"] = _capture_envs(base)
-    except UnsupportedEnvError as error:
+    except (UnsupportedEnvError, StateError) as error:
         state["reason"] = str(error)
     return state
 
@@ -110,7 +110,7 @@ def restore(vec_env: VecEnv, state: Mapping[str, Any], seed: int) -> tuple[list[
             sentence = f"all environments begin a new episode, since {state['reason']}"
             return [sentence], vec_env.reset()
         _restore_envs(base, state["envs"])
-    except UnsupportedEnvError as error:
+    except (UnsupportedEnvError, StateError) as error:
         raise CheckpointError(f"the environments do not fit the checkpoint: {error}") from error
     base._seeds, base._options = list(state["seeds"]), copy.deepcopy(state["options"])
     names = dict.fromkeys(name for env in state["envs"] for name in env.get("left_out", ()))

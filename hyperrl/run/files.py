@@ -102,24 +102,26 @@ class Files:
 FILES = Files()
 
 
-def create_file(path: Path, parts: Iterable[bytes | memoryview], files: Files = FILES) -> None:
-    """Write a new file and wait until its content is on the disk; its name may not be yet.
+def create_files(contents: Mapping[Path, Iterable[bytes | memoryview]], files: Files = FILES) -> None:
+    """Write new files and wait until their content is on the disk; their names may not be yet.
 
     Args:
-        path: The file; its folder exists.
-        parts: The content, in order.
+        contents: The parts of every file, in order; their folders exist.
         files: What writes.
 
     Raises:
-        OSError: The file cannot be written; half of it may be there.
+        OSError: One cannot be written; all may be there in part.
     """
-    descriptor = files.open(path)
-    try:
-        for part in parts:
-            files.write(descriptor, part)
-        files.sync(descriptor)
-    finally:
-        os.close(descriptor)
+    with contextlib.ExitStack() as stack:
+        descriptors = []
+        for path, parts in contents.items():
+            descriptors.append(files.open(path))
+            stack.callback(os.close, descriptors[-1])
+            for part in parts:
+                files.write(descriptors[-1], part)
+        # The disk gets all of them at once: the first wait is about as long as all together.
+        for descriptor in descriptors:
+            files.sync(descriptor)
 
 
 def make_folders(path: Path, files: Files = FILES) -> None:
@@ -171,7 +173,7 @@ def write_parts(path: Path, parts: Iterable[bytes | memoryview], files: Files = 
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        create_file(temporary, parts, files)
+        create_files({temporary: parts}, files)
         files.replace(temporary, path)
     except BaseException:
         # A full disk gets its space back at once, where that works.

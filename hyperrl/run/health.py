@@ -15,7 +15,6 @@ from stable_baselines3.common.preprocessing import get_action_dim
 
 from hyperrl.errors import NonFiniteError
 from hyperrl.run.diagnosis import (
-    Weights,
     cause,
     fault_of_buffer,
     fault_of_normaliser,
@@ -23,6 +22,7 @@ from hyperrl.run.diagnosis import (
     fault_of_step,
     losses_not_finite,
 )
+from hyperrl.run.weights import Weights
 
 # Beyond so many times what the rewards allow, a value is no longer an error of approximation.
 _TIMES = 10.0
@@ -64,8 +64,7 @@ class HealthCallback(BaseCallback):
         self._stop_if(fault_of_reset(self.model))
 
     def _on_rollout_start(self) -> None:
-        if self._guard is not None:
-            self._guard.remove()
+        self._remove_guard()
         self._check_update()
 
     def _on_step(self) -> bool:
@@ -76,11 +75,16 @@ class HealthCallback(BaseCallback):
     def _on_rollout_end(self) -> None:
         self._stop_if(fault_of_normaliser(self.model.get_vec_normalize_env()))
         self._stop_if(fault_of_buffer("the rollout buffer", getattr(self.model, "rollout_buffer", None)))
+        self._remove_guard()
         self._guard = _TrainGuard(self.model, self._cause)
 
     def _on_training_end(self) -> None:
         # The last update has no rollout after it.
         self._on_rollout_start()
+
+    def _remove_guard(self) -> None:
+        if self._guard is not None:
+            self._guard.remove()
 
     def _stop_if(self, fault: str | None) -> None:
         if fault is not None:
@@ -176,8 +180,9 @@ class ValueBound:
         if self._warned or not self._largest_reward:
             return
         allowed = (self._largest_reward + self._entropy()) / (1 - self._gamma)
-        for name, value in _sizes_of_values(values):
-            if value > _TIMES * max(allowed, _FRESH):
+        limit = _TIMES * max(allowed, _FRESH)
+        for name, value in _extremes(values):
+            if abs(value) > limit:
                 self._warned = True
                 warnings.warn(
                     f"{name} is {value:.3g} at step {steps}, but rewards of at most "
@@ -196,11 +201,11 @@ class ValueBound:
         return self._largest_temperature * max(abs(target), get_action_dim(self._agent.action_space))
 
 
-def _sizes_of_values(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield what bounds the size of a critic's values from below."""
-    for name, sign in (("hyper/q_max", 1.0), ("hyper/q_min", -1.0)):
+def _extremes(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield what an update has logged on how large the critic's values are, or their errors."""
+    for name in ("hyper/q_max", "hyper/q_min"):
         if name in values:
-            yield f"the critic's {name}", sign * float(values[name])
+            yield f"the critic's {name}", float(values[name])
     for name in ("train/critic_loss", "train/value_loss"):
         if name in values:
             yield f"the square root of {name}", math.sqrt(max(0.0, float(values[name])))

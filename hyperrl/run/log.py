@@ -44,7 +44,7 @@ class EventFile(TensorBoardOutputFormat):
         if not self._failed:
             self._failed = True
             warnings.warn(
-                f"TensorBoard's log cannot be written ({error.strerror or error}): training goes on without it",
+                f"TensorBoard's log cannot be written ({error.strerror or error}): training goes on without",
                 stacklevel=3,
             )
 

@@ -204,9 +204,7 @@ def read_members(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
     manifest = Manifest.read(folder)
     extra = sorted(found - {MANIFEST, *MEMBERS})
     if extra:
-        raise CheckpointCorruptError(
-            f"{folder / extra[0]!s} does not belong to the checkpoint that it lies in"
-        )
+        raise CheckpointCorruptError(f"{folder / extra[0]} does not belong to the checkpoint that it lies in")
     return manifest, {member.name: read_member(folder, member) for member in manifest.members}
 
 
@@ -219,16 +217,15 @@ def encode_tensors(tensors: Mapping[str, Tensor]) -> bytes:
     Raises:
         StateError: safetensors has no such type of tensor, or no such name.
     """
+    types = {*TENSOR_TYPES.values()}
     for name, tensor in tensors.items():
         if type(name) is not str or name == "__metadata__" or not name.isprintable():
             raise StateError(f"a weight cannot be saved under the name {name!r}")
-        if (
-            not isinstance(tensor, Tensor)
-            or not is_dense(tensor)
-            or tensor.dtype not in TENSOR_TYPES.values()
-        ):
+        if not isinstance(tensor, Tensor) or not is_dense(tensor) or tensor.dtype not in types:
             kind = getattr(tensor, "dtype", type(tensor).__qualname__)
-            raise StateError(f"the weight {name} cannot be saved: it is no dense tensor, but of {kind}")
+            raise StateError(
+                f"the weight {name} ({kind}) cannot be saved: only dense tensors of real numbers can"
+            )
     return save({name: plain_copy(tensor) for name, tensor in tensors.items()})
 
 

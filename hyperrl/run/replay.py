@@ -196,17 +196,18 @@ class ReplayLog:
         }
 
     def _kind(self) -> dict[str, Any]:
-        return {name: [array.dtype.str, *array.shape] for name, array in self._rows.items()}
+        kind: dict[str, Any] = {name: [array.dtype.str, *array.shape] for name, array in self._rows.items()}
+        return {**kind, **dict.fromkeys(self._extra, "kept as it is")}
 
     def _check_fits(self, state: Mapping[str, Any]) -> None:
         here, there = self._kind(), state["kind"]
-        differing = [name for name in {**here, **there} if here.get(name) != there.get(name)]
-        if differing or set(self._extra) != set(state["extra"]):
-            name = (differing or sorted(set(self._extra) ^ set(state["extra"])))[0]
-            raise CheckpointError(
-                f"the checkpoint's replay buffer does not fit this agent's: {name} was {there.get(name)} "
-                f"and is {here.get(name)} here; build the agent as it was"
-            )
+        for name in {**there, **here}:
+            was, is_here = there.get(name, "missing"), here.get(name, "missing")
+            if was != is_here:
+                raise CheckpointError(
+                    f"the checkpoint's replay buffer does not fit this agent's: {name} was {was} and is "
+                    f"{is_here} here; build the agent as it was"
+                )
 
     def _fill(self, span: _Span, arrays: Mapping[str, _Array]) -> None:
         here = span.first % self._buffer.buffer_size

@@ -1,7 +1,7 @@
 """Segments of a replay buffer: files of rows, written once, shared by all checkpoints that need them.
 
-A segment is a safetensors file. It is hashed and written array by array, straight from the memory of the buffer,
-because the first segment of a full buffer can have gigabytes.
+A segment is a safetensors file. It is hashed and written array by array, straight from the memory of the
+buffer, because the first segment of a full buffer can have gigabytes.
 """
 
 from __future__ import annotations

@@ -89,6 +89,8 @@ def restore(agent: BaseAlgorithm, state: Mapping[str, Any]) -> list[str]:
         CheckpointError: The state is of another algorithm, other optimisers or other environments.
     """
     _check_kind(agent, state["agent"])
+    restore_noise(agent.action_noise, state["noise"])
+    restore_matrices(agent.policy, state["matrices"])
     _restore_torch_parts(agent, state)
     for name, value in state["counters"].items():
         setattr(agent, name, value)
@@ -96,8 +98,6 @@ def restore(agent: BaseAlgorithm, state: Mapping[str, Any]) -> list[str]:
     agent._num_timesteps_at_start = agent.num_timesteps
     _refill(agent.ep_info_buffer, state["episodes"])
     _refill(agent.ep_success_buffer, state["successes"])
-    restore_noise(agent.action_noise, state["noise"])
-    restore_matrices(agent.policy, state["matrices"])
     for name, value in state["last"].items():
         setattr(agent, name, copy.deepcopy(value))
     seed = generators.reset_seed(state["generators"])

@@ -38,7 +38,7 @@ from hyperrl.errors import (
     unknown_name,
 )
 from hyperrl.run import members, sealed
-from hyperrl.run.files import FILES, Files, create_file, make_folders, remove_tree
+from hyperrl.run.files import FILES, Files, create_files, make_folders, remove_tree
 from hyperrl.run.members import Manifest, Member, Segment
 from hyperrl.run.pointers import BEST, LATEST, POINTERS, read_pointer, write_pointer
 from hyperrl.run.rotation import REPLAY, Entry, drop_segments, entries, folder_name, rotate, steps_of, tidy
@@ -257,8 +257,7 @@ class CheckpointStore:
         filling = self.folder / f".{target.name}.new"
         try:
             self._files.make_folder(filling)
-            for name, content in contents.items():
-                create_file(filling / name, [content], self._files)
+            create_files({filling / name: [content] for name, content in contents.items()}, self._files)
             self._files.sync_folder(filling)
             self._files.replace(filling, target)
         except BaseException:

@@ -48,9 +48,9 @@ TENSOR_TYPES: dict[str, torch.dtype] = {
         "complex64",
     )
 }
-# Others travel as their bytes.
-_AS_BYTES: dict[str, torch.dtype] = {"complex128": torch.complex128}
-_TYPE_NAMES = {dtype: name for name, dtype in (TENSOR_TYPES | _AS_BYTES).items()}
+# This one it lacks: it travels as pairs of float64.
+_PAIRS = "complex128"
+_TYPE_NAMES = {**{dtype: name for name, dtype in TENSOR_TYPES.items()}, torch.complex128: _PAIRS}
 _ARRAY_TYPES = frozenset(
     np.dtype(name) for name in TENSOR_TYPES if not name.startswith(("bfloat", "float8", "complex"))
 )
@@ -175,8 +175,8 @@ class _Packer:
         if name is None or not is_dense(tensor):
             raise _refusal(tensor, path, f"a {tensor.layout} tensor of {tensor.dtype} on {tensor.device}")
         plain = plain_copy(tensor)
-        if name in _AS_BYTES:
-            plain = plain.reshape(-1).view(torch.uint8)
+        if name == _PAIRS:
+            plain = torch.view_as_real(plain)
         return {"tensor": [self.stored(plain, path), name, list(tensor.shape)]}
 
     def array(self, array: np.ndarray, path: str, depth: int) -> Any:
@@ -301,9 +301,9 @@ class _Unpacker:
         """Return a tensor."""
         name, type_name, shape = content
         tensor = self.taken(name)
-        if type_name in _AS_BYTES:
-            tensor = tensor.view(_AS_BYTES[type_name]).reshape(shape)
-        elif tensor.dtype != TENSOR_TYPES[type_name] or list(tensor.shape) != shape:
+        if type_name == _PAIRS:
+            tensor = torch.view_as_complex(tensor)
+        if _TYPE_NAMES.get(tensor.dtype) != type_name or list(tensor.shape) != shape:
             raise ValueError(f"{name!r} is not of {type_name} and shape {shape}")
         return plain_copy(tensor)
 

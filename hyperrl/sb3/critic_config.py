@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from math import isfinite, sqrt
-from numbers import Real
+from math import sqrt
 from typing import Any, Literal
 
 from hyperrl.errors import ConfigError, unknown_name
 from hyperrl.nets import CONTRACTIONS, Contraction, HyperNet, InitConfig
 from hyperrl.nets.hypernet import resolve_kind
 from hyperrl.nets.spec import NORMS
+from hyperrl.ranges import above, between, whole
 
 _CONDITIONS = ("state", "action")
 _TRUNKS = ("mlp", "residual")
@@ -25,6 +25,7 @@ _TRUNK_FIELDS = (
     "feature_norm",
     "trunk_init_scale",
 )
+_RANGES = {"features": whole(1, 65_536), "learning_rate": above(0, 1), "trunk_init_scale": above(0, 100)}
 _ONLY_OF_TRUNK = {"mlp": ("features", "activation", "layer_norm"), "residual": ("trunk_init_scale",)}
 _NO_OPTIONS = tuple(inspect.signature(HyperNet).parameters)
 _ZERO_HEAD = InitConfig("bias_hyper")
@@ -103,11 +104,10 @@ class HyperCriticConfig:
         for name, valid in choices.items():
             if getattr(self, name) not in valid:
                 raise unknown_name(f"critic {name}", str(getattr(self, name)), valid)
-        if self.features is not None and (not _is_whole(self.features) or self.features < 1):
-            raise ConfigError(f"critic.features must be a positive integer, got {self.features!r}")
-        _require_positive("trunk_init_scale", self.trunk_init_scale)
-        if self.learning_rate is not None:
-            _require_positive("learning_rate", self.learning_rate)
+        for name, allowed in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None or name == "trunk_init_scale":
+                object.__setattr__(self, name, allowed.check(f"critic.{name}", value))
 
     @classmethod
     def from_mapping(
@@ -165,22 +165,17 @@ def _check_kind_options(options: Any) -> None:
 
 
 def _widths(name: str, value: Any) -> tuple[int, ...]:
-    if not isinstance(value, (list, tuple)) or any(not _is_whole(width) or width < 1 for width in value):
-        raise ConfigError(f"critic.{name} must hold positive integers, such as [256, 256], got {value!r}")
+    if not isinstance(value, (list, tuple)) or any(
+        not _is_whole(width) or not 1 <= width <= 65_536 for width in value
+    ):
+        raise ConfigError(
+            f"critic.{name} must hold whole numbers from 1 to 65536, such as [256, 256], got {value!r}"
+        )
     return tuple(value)
 
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _require_positive(name: str, value: Any) -> None:
-    if not _is_number(value) or not (isfinite(value) and value > 0):
-        raise ConfigError(f"critic.{name} must be a positive number, got {value!r}")
 
 
 def _init_config(init: Any) -> InitConfig:
@@ -196,8 +191,8 @@ def _init_config(init: Any) -> InitConfig:
             raise unknown_name("critic initialiser setting", str(key), known)
     if not isinstance(init.get("method", ""), str):
         raise ConfigError(f"critic.init.method must be a name, got {init['method']!r}")
-    if not _is_number(init.get("scale", 0)):
-        raise ConfigError(f"critic.init.scale must be a number of at least 0, got {init['scale']!r}")
+    if "scale" in init:
+        init = {**init, "scale": between(0, 100).check("critic.init.scale", init["scale"])}
     return InitConfig(**init)
 
 

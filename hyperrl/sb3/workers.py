@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
 import multiprocessing
-import numbers
-import socket
+import select
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from multiprocessing.connection import wait
 from multiprocessing.util import Finalize
 from typing import Any, cast
 
@@ -20,7 +17,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvObs, Vec
 
 from hyperrl.env_process.batches import common_spaces, stacked
 from hyperrl.env_process.handle import BEAT, EnvironmentFailedError, Worker, end_all
-from hyperrl.errors import ConfigError, ShapeError, StateError, UnsupportedEnvError, WorkerError, unknown_name
+from hyperrl.env_process.settings import check_settings, chosen_start_method
+from hyperrl.errors import ConfigError, ShapeError, StateError, UnsupportedEnvError, WorkerError
 
 _LOG = logging.getLogger(__name__)
 _CLOSE_SECONDS = 2.0  # For all environments together to close; who takes longer is killed.
@@ -33,8 +31,8 @@ Recover = Callable[[int, EnvironmentFailedError], Any]
 class WorkerVecEnv(SubprocVecEnv):
     """Environments in one process each, which can fail without taking the run along unexplained.
 
-    It is used like Stable-Baselines3's `SubprocVecEnv`, and steps return bit for bit what `DummyVecEnv` does.
-    Beyond that:
+    It is used like Stable-Baselines3's `SubprocVecEnv`, under Linux and macOS. Steps return bit for bit what
+    `DummyVecEnv` does. Beyond that:
 
     - An exception in an environment, and anything else it returns than its interface allows, is a
       `WorkerError` in the parent at once. Its sentence names the environment, the call and the cause; the
@@ -83,7 +81,7 @@ class WorkerVecEnv(SubprocVecEnv):
         capture: Callable[[Any], Any] | None = None,
         restore: Callable[[Any, Any], None] | None = None,
     ) -> None:
-        _check_settings(env_fns, step_timeout, start_timeout, restarts)
+        check_settings(env_fns, step_timeout, start_timeout, restarts)
         self.waiting = False
         self.closed = False
         self.restarts = restarts
@@ -91,7 +89,7 @@ class WorkerVecEnv(SubprocVecEnv):
         self._restarts_of = [0] * len(env_fns)
         self._resets: list[tuple[int | None, dict[str, Any]]] = [(None, {}) for _ in env_fns]
         self._last: list[Any] = [None] * len(env_fns)
-        self._context = multiprocessing.get_context(_start_method(start_method))
+        self._context = multiprocessing.get_context(chosen_start_method(start_method))
         self._timeouts = (start_timeout, step_timeout)
         self._functions = [{"env_fn": fn, "capture": capture, "restore": restore} for fn in env_fns]
         # The handles stand where SubprocVecEnv has its pipes: what it does with them works with these.
@@ -239,12 +237,15 @@ class WorkerVecEnv(SubprocVecEnv):
                 answer; without it the error is raised.
         """
         answers: list[Any] = [None] * len(self._workers)
-        pending = {worker.channel.socket: worker for worker in self._workers}
+        pending = {worker.channel.fileno(): worker for worker in self._workers}
+        poll = select.poll()
+        for file in pending:
+            poll.register(file, select.POLLIN)
         while pending:
-            readable = wait(pending, BEAT)
+            readable = poll.poll(BEAT * 1000.0)
             # Only where nobody has anything to say it is worth a look at who is dead or late.
-            for key in cast("list[socket.socket]", readable) or list(pending):
-                worker = pending[key]
+            for file in [file for file, _ in readable] or list(pending):
+                worker = pending[file]
                 try:
                     answer = worker.poll(bool(readable))
                 except EnvironmentFailedError as error:
@@ -253,7 +254,8 @@ class WorkerVecEnv(SubprocVecEnv):
                     answer = (recover(worker.index, error),)
                 if answer is not None:
                     answers[worker.index] = answer[0]
-                    del pending[key]
+                    del pending[file]
+                    poll.unregister(file)
         return answers
 
     def _lose_episode(self, index: int, error: EnvironmentFailedError) -> tuple[Any, ...]:
@@ -302,22 +304,3 @@ def _derived(seed: int | None, restarts: int) -> int | None:
     if seed is None:
         return None
     return int(np.random.SeedSequence([abs(seed), restarts]).generate_state(1)[0])
-
-
-def _start_method(name: str | None) -> str:
-    methods = multiprocessing.get_all_start_methods()
-    if name is None:
-        return "forkserver" if "forkserver" in methods else "spawn"
-    if name not in methods:
-        raise unknown_name("start method", name, methods)
-    return name
-
-
-def _check_settings(env_fns: Sequence[Any], step_timeout: Any, start_timeout: Any, restarts: Any) -> None:
-    if not env_fns:
-        raise ConfigError("env_fns is empty, where at least one function that makes an environment is right")
-    for name, value in (("step_timeout", step_timeout), ("start_timeout", start_timeout)):
-        if not isinstance(value, numbers.Real) or not math.isfinite(value) or value <= 0:
-            raise ConfigError(f"{name} is {value!r}, where a positive number of seconds is right")
-    if not isinstance(restarts, int) or restarts < 0:
-        raise ConfigError(f"restarts is {restarts!r}, where a whole number from 0 on is right")

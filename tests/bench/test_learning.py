@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -163,3 +167,20 @@ def test_a_preset_is_part_of_the_label_and_odd_names_make_files(tmp_path):
     ]
     config = RunConfig("td3", "space/Env:v0", seed=4)
     assert LearningRun("td3", config, tmp_path).path.name == "td3-space_Env_v0-4.csv"
+
+
+def test_a_sweep_that_is_killed_leaves_no_run_behind(tmp_path):
+    command = [sys.executable, "-c", "from hyperrl.cli import main; main()", "bench", "learning", "--agents", "td3"]
+    command += ["--envs", "Pendulum-v1", "--steps", "1000000", "--seeds", "0", "--out", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    end = time.monotonic() + 90
+    while not list(tmp_path.glob("*.part")):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    process.wait()
+    assert len(children) >= 2  # Multiprocessing's own tracker, and the run.
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -166,11 +166,144 @@ def test_plain_attributes_are_part_of_the_state_and_views_stay_views():
     assert len(other.counts["history"]) == 6
 
 
-def test_an_environment_without_mujoco_is_refused_by_name():
-    env = make_env("CartPole-v1")
-    env.reset(seed=0)
-    with pytest.raises(UnsupportedEnvError, match="CartPole-v1 cannot be captured: it must have a MuJoCo"):
+@pytest.mark.parametrize("task", ["Pendulum-v1", "MountainCarContinuous-v0"])
+def test_an_environment_of_plain_attributes_continues_bit_for_bit(task):
+    env, other = make_env(task), make_env(task)
+    start(env, steps=5)
+    state = capture_state(env)
+    actions = [env.action_space.sample() for _ in range(10)]
+    expected = follow(env, actions)
+    first_of_next = env.reset()[0]
+    for never_reset in (True, False):
+        restore_state(other, state)
+        assert_equal_traces(follow(other, actions), expected)
+        np.testing.assert_array_equal(other.reset()[0], first_of_next)
+        assert never_reset or other.unwrapped.state is not env.unwrapped.state
+
+
+class Curriculum:
+    """Something that no copy of plain values replaces."""
+
+
+class PlainEnv(gym.Env):
+    """Draws its own noise and keeps what the test gives it."""
+
+    def __init__(self, extra=None):
+        self.action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+        self.observation_space = gym.spaces.Dict(
+            {"one": gym.spaces.Discrete(9), "two": gym.spaces.Tuple([gym.spaces.Box(0, 1, (2,))])}
+        )
+        self.rng = np.random.default_rng(3)
+        self.extra = extra
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        reward = self.rng.normal() + self.np_random.normal()
+        return self.observation_space.sample(), reward, False, False, {}
+
+
+def test_generators_of_attributes_and_of_spaces_within_spaces_continue():
+    env, other = PlainEnv(), PlainEnv()
+    for one in (env, other):
+        one.reset(seed=one is env)
+        one.step(None)
+    env.observation_space.seed(1)
+    state = capture_state(env)
+    expected = [env.step(None) for _ in range(4)]
+    for _ in range(2):
+        restore_state(other, state)
+        for left in expected:
+            right = other.step(None)
+            assert left[1] == right[1]
+            assert left[0]["one"] == right[0]["one"]
+            np.testing.assert_array_equal(left[0]["two"][0], right[0]["two"][0])
+
+
+def test_what_has_no_generator_yet_gets_none():
+    env, other = PlainEnv(), PlainEnv()
+    other.action_space.seed(1)
+    other.reset(seed=1)
+    restore_state(other, capture_state(env))
+    for one in (env, other):
+        assert one.action_space._np_random is None
+        assert one._np_random is None
+        assert one._np_random_seed is None
+
+
+class OwnGenerator(PlainEnv):
+    """Makes its generator in its own way."""
+
+    @property
+    def np_random(self):
+        return self.rng
+
+
+def test_an_environment_with_a_generator_of_its_own_making_continues():
+    env, other = OwnGenerator(), OwnGenerator()
+    env.rng.random(3)
+    state = capture_state(env)
+    drawn = env.step(None)[1]
+    restore_state(other, state)
+    assert other.step(None)[1] == drawn
+
+
+def test_a_generator_of_another_kind_and_another_number_of_spaces_are_refused():
+    env, other = PlainEnv(), PlainEnv()
+    state = capture_state(env)
+    other.rng = np.random.Generator(np.random.MT19937(0))
+    with pytest.raises(UnsupportedEnvError, match="PCG64 generator cannot be restored to a MT19937"):
+        restore_state(other, state)
+    more = PlainEnv()
+    more.observation_space = gym.spaces.Dict(
+        {**more.observation_space.spaces, "more": gym.spaces.Discrete(2)}
+    )
+    with pytest.raises(UnsupportedEnvError, match="with 5 spaces and cannot be restored to one with 6"):
+        restore_state(more, state)
+
+
+@pytest.mark.parametrize("extra", [Curriculum(), [Curriculum()], np.array([None]), memoryview(b"")])
+def test_an_environment_with_any_other_attribute_is_refused_by_its_name(extra):
+    with pytest.raises(
+        UnsupportedEnvError, match=r"PlainEnv cannot be captured: its attribute extra, a \w+, is"
+    ):
+        capture_state(PlainEnv(extra))
+
+
+def test_attributes_that_share_memory_are_refused():
+    env = PlainEnv(np.zeros(4))
+    env.view = env.extra[1:]
+    with pytest.raises(UnsupportedEnvError, match="its attributes extra and view share memory"):
         capture_state(env)
+
+
+class CurriculumSwimmer(SwimmerEnv):
+    def __init__(self):
+        super().__init__()
+        self.curriculum = Curriculum()
+        self.function = len
+        self.noise = np.random.default_rng(1)
+
+
+def test_attributes_of_a_simulated_environment_that_are_not_captured_are_named():
+    env = CurriculumSwimmer()
+    start(env, steps=1)
+    state = capture_state(env)
+    assert state.left_out == ("curriculum (Curriculum)",)
+    drawn = env.noise.random(3)
+    restore_state(env, state)
+    np.testing.assert_array_equal(env.noise.random(3), drawn)
+
+
+def test_action_spaces_go_on_with_what_they_draw():
+    env, other = make_env("Hopper-v5"), make_env("Hopper-v5")
+    start(env, steps=3)
+    state = capture_state(env)
+    drawn = [env.action_space.sample() for _ in range(3)]
+    restore_state(other, state)
+    np.testing.assert_array_equal([other.action_space.sample() for _ in range(3)], drawn)
 
 
 def test_an_unknown_wrapper_is_refused_and_one_with_the_methods_is_captured():
@@ -228,3 +361,17 @@ def test_a_vectorised_environment_is_refused():
     with pytest.raises(HyperRLError, match=r"one gymnasium\.Env, not a vectorised one"):
         capture_state(vec_env)
     vec_env.close()
+
+
+def test_a_space_that_is_neither_for_actions_nor_for_observations_continues():
+    def build():
+        env = PlainEnv()
+        env.starts = gym.spaces.Box(0, 1, (3,))
+        return env
+
+    env, other = build(), build()
+    env.starts.seed(3)
+    state = capture_state(env)
+    drawn = env.starts.sample()
+    restore_state(other, state)
+    np.testing.assert_array_equal(other.starts.sample(), drawn)

@@ -115,3 +115,18 @@ class Faulty:
 
     def __call__(self):
         return FaultyEnv(*self.arguments, **self.keywords)
+
+
+class Becomes:
+    """Arrives in another process as what a function returns there."""
+
+    def __init__(self, function, *arguments):
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self):
+        return (self.function, self.arguments)
+
+
+def unreadable():
+    """Fail where something arrives."""
+    raise RuntimeError("unreadable")

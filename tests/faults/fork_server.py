@@ -101,7 +101,9 @@ class ForkServer:
         self._server.stdin.flush()
         return int(json.loads(self._server.stdout.readline()))
 
-    def start(self, *argv: str | Path, cwd: Path | None = None, limits: dict[str, int] | None = None) -> Process:
+    def start(
+        self, *argv: str | Path, cwd: Path | None = None, limits: dict[str, int] | None = None
+    ) -> Process:
         """Start `hyperrl ARGV`."""
         self._count += 1
         log = self._folder / f"log-{self._count}.txt"

@@ -25,9 +25,7 @@ FIELDS = [
 WRONG = ("nan", "inf", "-inf", "-2", "1e30", "[1, 2]")
 # What looks extreme and is right all the same.
 RIGHT = {("target_entropy", "-2")}
-CASES = [
-    (agent, field, value) for agent, field in FIELDS for value in WRONG if (field, value) not in RIGHT
-]
+CASES = [(agent, field, value) for agent, field in FIELDS for value in WRONG if (field, value) not in RIGHT]
 
 
 def test_there_are_as_many_cases_as_promised():

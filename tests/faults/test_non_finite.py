@@ -29,6 +29,8 @@ AGENTS = [*registered.names(), "ppo"]
 VALUES = [float("nan"), float("inf"), float("-inf")]
 every_agent = pytest.mark.parametrize("name", AGENTS)
 every_value = pytest.mark.parametrize("value", VALUES, ids=str)
+# The normaliser of Stable-Baselines3 computes with them before anybody can look.
+numpy_warns = pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 
 
 def stopped(agent, *callbacks):
@@ -79,6 +81,7 @@ def test_a_value_of_an_environment(name, value, source):
     assert counter.calls == (min(updates, 2) if name == "ppo" else updates)
 
 
+@numpy_warns
 @every_agent
 @every_value
 @pytest.mark.parametrize("source", ["obs", "reward", "terminal", "reset"])
@@ -185,7 +188,7 @@ def test_a_gradient_within_an_update(name, value, which):
     if name != "ppo":
         # PPO clips all gradients by their common norm, which spoils all at once.
         assert text.startswith(f"the gradient of {weight} is {value}")
-    assert update.calls_after <= (1 if which is actor_weight and "td3" in name else 0)
+    assert update.calls_after == 0
 
 
 @every_agent
@@ -236,6 +239,7 @@ def test_a_loss(name, value):
     assert update.calls_after == 0
 
 
+@numpy_warns
 @every_agent
 @every_value
 @pytest.mark.parametrize(
@@ -287,13 +291,14 @@ def test_the_last_update_of_a_run_is_looked_at_too(name):
     assert update.calls == 2
 
 
-@pytest.mark.parametrize("cls", [TD3, SAC, PPO])
-def test_without_the_callback_the_same_fault_goes_unnamed(cls):
-    """What the callback is for: these end in NaN without a word, or in torch, far from the cause."""
+def test_without_the_callback_td3_ends_in_nan_without_a_word():
+    agent = build("td3", make_envs("obs"), cls=TD3)
+    agent.learn(STEPS)
+    assert not all_finite(agent)
+
+
+@pytest.mark.parametrize("cls", [SAC, PPO])
+def test_without_the_callback_others_fail_far_from_the_cause(cls):
     agent = build(cls.__name__.lower(), make_envs("obs"), cls=cls)
-    try:
+    with pytest.raises(ValueError, match="constraint Real"):
         agent.learn(STEPS)
-    except ValueError as error:
-        assert "constraint Real" in str(error)
-    else:
-        assert not all_finite(agent)

@@ -69,7 +69,9 @@ def test_a_pickle_in_a_checkpoint_is_never_run(capsys, run, marker, member, payl
 @pytest.mark.parametrize("pointer", ["latest.json", "best.json"])
 def test_a_pickle_in_a_pointer_is_never_run(capsys, run, marker, pointer):
     (run.checkpoints / pointer).write_bytes(pickle.dumps(Trap(marker)))
-    assert main(["evaluate", str(run.path), "--episodes", "1", "--checkpoint", pointer.partition(".")[0]]) == 0
+    assert (
+        main(["evaluate", str(run.path), "--episodes", "1", "--checkpoint", pointer.partition(".")[0]]) == 0
+    )
     assert "warning" in capsys.readouterr().err
     assert not marker.exists()
 
@@ -111,11 +113,17 @@ def test_a_pointer_out_of_the_folder_is_not_followed(capsys, run, tmp_path):
     assert "warning" in capsys.readouterr().err
 
 
-CODE = ["__import__('os').mkdir('executed')", "!!python/object/apply:os.mkdir ['executed']", "${mkdir executed}"]
+CODE = [
+    "__import__('os').mkdir('executed')",
+    "!!python/object/apply:os.mkdir ['executed']",
+    "${mkdir executed}",
+]
 
 
 @pytest.mark.parametrize("code", CODE)
-@pytest.mark.parametrize("field", ["gamma", "policy_kwargs.activation_fn", "agent", "env", "action_noise.kind"])
+@pytest.mark.parametrize(
+    "field", ["gamma", "policy_kwargs.activation_fn", "agent", "env", "action_noise.kind"]
+)
 def test_code_in_a_setting_is_a_word_and_nothing_more(capsys, tmp_path, monkeypatch, code, field):
     monkeypatch.chdir(tmp_path)
     agent = code if field == "agent" else "td3"
@@ -130,7 +138,9 @@ def test_code_in_a_setting_is_a_word_and_nothing_more(capsys, tmp_path, monkeypa
 @pytest.fixture
 def model(tmp_path):
     """A model that Stable-Baselines3 saved."""
-    model = TD3("MlpPolicy", "Pendulum-v1", policy_kwargs={"net_arch": [16, 16]}, buffer_size=10, device="cpu")
+    model = TD3(
+        "MlpPolicy", "Pendulum-v1", policy_kwargs={"net_arch": [16, 16]}, buffer_size=10, device="cpu"
+    )
     model.save(tmp_path / "model.zip")
     return model, tmp_path / "model.zip"
 

@@ -192,9 +192,7 @@ def test_a_resumed_table_has_no_row_of_later_steps_and_no_half_row(folder, agent
     assert again.first_return == 1.5
 
 
-def test_an_evaluation_that_cannot_be_written_is_a_warning_and_leaves_no_half_row(
-    folder, agent, monkeypatch
-):
+def test_an_evaluation_that_cannot_be_written_is_a_warning_and_leaves_no_half_row(folder, agent, monkeypatch):
     evaluations = Evaluations(folder, lambda a: [1.0])
     evaluations.run(agent)
     before = (folder.evaluation / "evaluations.csv").read_bytes()

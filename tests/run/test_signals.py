@@ -7,9 +7,7 @@ import pytest
 from hyperrl.run.signals import EXIT_STATUS, REQUEUE, StopSignals
 
 
-@pytest.mark.parametrize(
-    ("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", REQUEUE)]
-)
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", REQUEUE)])
 def test_the_first_signal_is_remembered_with_its_exit_status(name, status, capfd):
     with StopSignals() as signals:
         assert signals.received is None

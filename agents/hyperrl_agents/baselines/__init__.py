@@ -1,1 +1,1 @@
-"""Stable-Baselines3's own algorithms under names of our command line, to compare with."""
+"""Stable-Baselines3's own algorithms under names of our command line, with policies that refuse NaN."""
