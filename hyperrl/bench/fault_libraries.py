@@ -19,7 +19,6 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 from torch import Tensor
 
-from hyperrl.agent_arguments import build_agent_kwargs
 from hyperrl.config import RunConfig
 from hyperrl.environments import make_env
 from hyperrl.errors import CheckpointCorruptError
@@ -133,9 +132,8 @@ class StableBaselines3(Library):
     def build(self, job: Job) -> BaseAlgorithm:
         """Call the constructor."""
         env = gym.make(job.env, **job.env_kwargs)
-        settings = build_settings(job)
         cls: Any = _SB3[job.algorithm]
-        agent: BaseAlgorithm = cls("MlpPolicy", env, seed=job.seed, device="cpu", **settings)
+        agent: BaseAlgorithm = cls("MlpPolicy", env, seed=job.seed, device="cpu", **job.settings)
         return agent
 
     def train(self, job: Job, folder: Path) -> None:
@@ -214,7 +212,7 @@ class Hyperrl(Library):
             make_env(job.env, job.env_kwargs),
             seed=job.seed,
             device="cpu",
-            **build_settings(job),
+            **job.settings,
         )
         return agent
 
@@ -250,12 +248,7 @@ class Hyperrl(Library):
     def saver(self, agent: BaseAlgorithm, folder: Path) -> Callable[[], object]:
         """Save as a run does."""
         checkpoints = Checkpoints(agent, CheckpointStore(folder / "ckpt"), {})
-
-        def save() -> None:
-            agent.num_timesteps += 1
-            checkpoints.save({})
-
-        return save
+        return lambda: checkpoints.save({})
 
     def weights(self, folder: Path) -> dict[str, Tensor]:
         """Load the latest checkpoint."""
@@ -289,15 +282,6 @@ class Hyperrl(Library):
 
 
 LIBRARIES: tuple[Library, ...] = (Hyperrl(), StableBaselines3())
-
-
-def build_settings(job: Job) -> dict[str, Any]:
-    """Return the keyword arguments of an algorithm, without any check of their values.
-
-    Args:
-        job: What is to be trained.
-    """
-    return dict(job.settings)
 
 
 def register_ppo() -> None:

@@ -85,7 +85,7 @@ def _check_source(subject: Subject, source: str, env: _FaultyEnv) -> None:
     )
     require(
         counter.after_fault <= 1,
-        f"{subject.name} makes {counter.after_fault} updates after its environment gave a NaN {source}, until "
+        f"{subject.name} makes {counter.after_fault} updates after its environment gave a NaN {source} until "
         "HealthCallback can stop it: callbacks belong in every step, before anything is stored",
     )
 

@@ -1,4 +1,4 @@
-"""The part of `check_agent` that continues a run with another agent and compares every bit with a straight one."""
+"""The part of `check_agent` that continues a run with another agent: it must end like one that never stopped."""
 
 from __future__ import annotations
 

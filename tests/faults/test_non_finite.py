@@ -193,9 +193,11 @@ def test_a_gradient_within_an_update(name, value, which):
 
 @every_agent
 @every_value
-def test_a_gradient_with_finite_weights(name, value):
+@pytest.mark.parametrize("kind", ["weight", "bias"])
+def test_a_gradient_with_finite_weights(name, value, kind):
     agent = build(name)
-    weight, tensor = actor_weight(agent)
+    weight = actor_weight(agent)[0].replace("weight", kind)
+    tensor = dict(agent.policy.named_parameters())[weight]
     update = FaultyTrain(agent, after=lambda _: spoil(tensor.grad, value))
     assert stopped(agent).startswith(f"the gradient of {weight} is {value}, found after update ")
     assert update.calls_after == 0

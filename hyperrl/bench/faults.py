@@ -1,0 +1,266 @@
+"""The same faults, injected into hyperrl and into plain Stable-Baselines3, and how much was lost each time.
+
+Every number is counted: each case lets a fault really happen (a process is killed by its id, a file may not
+grow, a bit is flipped, an environment raises) through the same code for both libraries, each of which is used
+as its documentation says. What "lost" means is part of every row. To read the rows of Stable-Baselines3 ("SB3")
+fairly:
+
+- *Killed or out of space while saving*: the same TD3 agent of 6 MB is saved again under the same name, as
+  `EvalCallback` does with its best model and `model.save` in every example. `CheckpointCallback` writes to a
+  new name each time and removes nothing: its older files survive this fault.
+- *Damage*: SB3's zip files have checksums, so that no flipped bit goes unseen in the weights; its replay
+  buffer is a pickle without any. An error counts as named if it is the one that the library raises on purpose
+  (`ValueError` "wasn't a zip-file" of SB3, `CheckpointCorruptError`) and names the file.
+- *Crafted files*: SB3's documentation says that models are unpickled and should come from sources one trusts.
+- *NaN while learning*: `learn` as it is, without SB3's `VecCheckNan`, which one has to ask for. PPO is SB3's
+  own on both sides, trained by hyperrl as a plugin.
+- *SIGTERM*: both write a checkpoint every 200 steps; SB3 by `CheckpointCallback` with its replay buffer.
+- *Resume*: SB3's way is `save`, `save_replay_buffer`, `load`, `load_replay_buffer`,
+  ``learn(..., reset_num_timesteps=False)``, and it does not promise to be exact.
+- *Workers*: `SubprocVecEnv` and `WorkerVecEnv`, both with "forkserver". SB3's worker prints the environment's
+  traceback on the terminal; what counts is what the parent's error says, which is all that a program sees.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from hyperrl.bench import fault_files, fault_saving, fault_training, fault_workers
+from hyperrl.bench.fault_cases import SCALES, Fault, Inject, Scale
+from hyperrl.bench.fault_libraries import LIBRARIES, Library
+from hyperrl.bench.fault_process import in_child
+from hyperrl.errors import UsageError, unknown_name
+
+COLUMNS = ("fault", "lost_means", "cases", "library", "lost", "seconds")
+
+_UNNAMED = "it fails without the library's error for damaged files that names the file"
+FAULTS = (
+    Fault(
+        "SIGKILL while a checkpoint is overwritten",
+        fault_saving.kills,
+        {"gone": "no whole checkpoint, as new as the last save that ended, can be loaded"},
+    ),
+    Fault(
+        "disk full while a checkpoint is overwritten",
+        fault_saving.limits,
+        {"gone": "neither the checkpoint before nor the new one can be loaded"},
+    ),
+    Fault(
+        "one bit flipped in a checkpoint",
+        fault_files.flips,
+        {"silent": "other weights or optimisers are loaded without a word", "unnamed": _UNNAMED},
+    ),
+    Fault(
+        "one bit flipped in a saved replay buffer",
+        fault_files.replay_flips,
+        {"silent": "other transitions are loaded without a word", "unnamed": _UNNAMED},
+    ),
+    Fault(
+        "a file of a checkpoint cut short",
+        fault_files.cuts,
+        {"silent": "other weights or optimisers are loaded without a word", "unnamed": _UNNAMED},
+    ),
+    Fault(
+        "malicious pickle in a member of a saved file",
+        fault_files.crafted,
+        {"run": "its code is run"},
+    ),
+    Fault(
+        "one NaN or infinite reward or observation while learning",
+        fault_training.non_finite,
+        {
+            "kept": "learning ends well with weights that are not finite",
+            "unnamed": "it fails without a word on reward or observation",
+        },
+    ),
+    Fault(
+        "SIGTERM while learning",
+        fault_training.terminations,
+        {"steps": "the steps since the last periodic checkpoint are in none"},
+    ),
+    Fault(
+        "200 steps, save, load, 200 steps",
+        fault_training.resumes,
+        {"differs": "other weights than after 400 steps in one go"},
+    ),
+    Fault(
+        "an environment's worker raises",
+        fault_workers.raises,
+        {"message": "the environment's message is not in the parent's error"},
+    ),
+    Fault(
+        "an environment's worker is killed",
+        fault_workers.deaths,
+        {"unnamed": "the parent's error names neither environment nor signal"},
+    ),
+    Fault(
+        "an environment's worker hangs",
+        fault_workers.hangs,
+        {"hangs": f"the parent still waits after {fault_workers.PATIENCE:g} s"},
+    ),
+    Fault(
+        "NaN or infinity in an observation to predict",
+        fault_training.predictions,
+        {"action": "an action that is not finite comes back"},
+    ),
+    Fault(
+        "a setting that cannot be right",
+        fault_training.wrong_settings,
+        {"accepted": "training starts, or ends without an error"},
+    ),
+)
+
+
+class Laboratory:
+    """A process apart, in which faults are injected; use it in a `with` statement.
+
+    It imports everything once, learns nothing and starts no threads, so that each fault and library gets a
+    forked child that is like a new process. What is said on its standard error goes nowhere: much of it is
+    about faults.
+
+    Raises:
+        UsageError: This system cannot fork processes and limit their files.
+    """
+
+    def __init__(self) -> None:
+        if not hasattr(os, "fork"):
+            raise UsageError("faults are injected into processes that fork: use Linux or macOS")
+        self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_prepare)
+
+    def __enter__(self) -> Laboratory:
+        """Do nothing more."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the process."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def inject(self, fault: Inject, library: Library, scale: Scale) -> tuple[int, dict[str, int], float]:
+        """Let all cases of a fault happen.
+
+        Args:
+            fault: What happens.
+            library: To whom.
+            scale: How often.
+
+        Returns:
+            The number of cases, how often what was lost, and the seconds that it took.
+        """
+        cases, lost, seconds = self._pool.submit(_in_folder, fault, library, scale).result()
+        return cases, lost, seconds
+
+
+def measure(
+    scale: str,
+    *,
+    faults: Sequence[Fault] = FAULTS,
+    libraries: Sequence[Library] = LIBRARIES,
+    said: Callable[[str], None] = print,
+) -> list[dict[str, Any]]:
+    """Inject faults and count.
+
+    Args:
+        scale: "pull-request" or "nightly".
+        faults: Which faults.
+        libraries: Into which libraries.
+        said: Gets a line on every fault that was injected.
+
+    Returns:
+        A row with the keys `COLUMNS` for each fault, meaning and library.
+
+    Raises:
+        UnknownNameError: There is no such scale.
+        UsageError: This system cannot inject faults.
+    """
+    if scale not in SCALES:
+        raise unknown_name("scale", scale, SCALES)
+    rows = []
+    with Laboratory() as laboratory:
+        for fault in faults:
+            for library in libraries:
+                result = laboratory.inject(fault.inject, library, SCALES[scale])
+                rows += rows_of(fault, library, *result)
+                said(f"{fault.name}, {library.name}: {result[0]} cases, {result[2]:.0f} s")
+    return sorted(rows, key=lambda row: list(_order(faults)).index((row["fault"], row["lost_means"])))
+
+
+def rows_of(
+    fault: Fault, library: Library, cases: int, lost: Mapping[str, int], seconds: float
+) -> list[dict[str, Any]]:
+    """Return the rows of one fault and library.
+
+    Args:
+        fault: The fault.
+        library: The library.
+        cases: How often it happened.
+        lost: How often what was lost.
+        seconds: What all cases took.
+    """
+    return [
+        dict(
+            zip(
+                COLUMNS,
+                (fault.name, means, cases, library.name, lost.get(key, 0), round(seconds, 1)),
+                strict=True,
+            )
+        )
+        for key, means in fault.lost_means.items()
+    ]
+
+
+def overview(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Put the libraries side by side.
+
+    Args:
+        rows: What `measure` returned.
+
+    Returns:
+        A line for each fault and meaning: "fault", "lost means" and by library "3 of 40".
+    """
+    lines: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows:
+        line = lines.setdefault(
+            (row["fault"], row["lost_means"]), {"fault": row["fault"], "lost_means": row["lost_means"]}
+        )
+        line[f"lost by {row['library']}"] = f"{row['lost']} of {row['cases']}"
+    return list(lines.values())
+
+
+def _order(faults: Sequence[Fault]) -> list[tuple[str, str]]:
+    return [(fault.name, means) for fault in faults for means in fault.lost_means.values()]
+
+
+def _prepare() -> None:
+    """Make the process of the laboratory ready: it must never learn, and never say anything."""
+    import torch
+
+    torch.set_num_threads(1)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
+
+
+def _in_folder(fault: Inject, library: Library, scale: Scale) -> list[Any]:
+    # The folder of the faults is the working directory: MuJoCo writes its warnings there.
+    with tempfile.TemporaryDirectory(prefix="hyperrl-faults-") as name:
+        return list(in_child(lambda: _count(fault, library, Path(name).resolve(), scale)))
+
+
+def _count(fault: Inject, library: Library, folder: Path, scale: Scale) -> list[Any]:
+    os.chdir(folder)
+    cases, lost, start = 0, Counter[str](), time.perf_counter()
+    for found in fault(library, folder, scale):
+        cases += 1
+        lost.update(set(found))
+    return [cases, lost, time.perf_counter() - start]
