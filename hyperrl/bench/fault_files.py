@@ -11,17 +11,19 @@ import random
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from hyperrl.bench.fault_cases import Lost, Scale, parameters_digest, replay_digest, small_job
-from hyperrl.bench.fault_libraries import Library, StableBaselines3
+from hyperrl.bench.fault_cases import Lost, Scale, parameters_digest, replay_digest, settings_of
+from hyperrl.bench.fault_libraries import Job, Library, StableBaselines3
 from hyperrl.bench.fault_process import ChildDiedError, in_child
 
-_JOB = small_job("td3", "Pendulum-v1", 100)
+# The replay buffer is full: what was never written cannot be damaged.
+_JOB = Job("td3", "Pendulum-v1", 100, settings=settings_of("td3", buffer_size=100))
 # A file that is read wrongly can ask for endless work.
 _SECONDS = 60.0
 
@@ -71,8 +73,7 @@ def crafted(library: Library, folder: Path, scale: Scale) -> Iterator[Lost]:
             yield _code_is_run(lambda: library.load(_JOB, saved), marker)
             for other, original in originals.items():
                 other.write_bytes(original)
-    if type(library).read_foreign is not Library.read_foreign:
-        yield from _crafted_imports(library, folder, marker)
+    yield from _crafted_imports(library, folder, marker)
 
 
 class _Saved:
@@ -182,10 +183,12 @@ def _crafted_imports(library: Library, folder: Path, marker: Path) -> Iterator[L
     saved = folder / "foreign"
     in_child(lambda: theirs.train(_JOB, saved))
     (path,) = theirs.files(saved)
-    for number, data in enumerate(list(_with_code(path.read_bytes(), marker))):
+    if not in_child(lambda: library.import_foreign(_JOB, path, folder / "imported")):
+        return
+    for number, data in enumerate(_with_code(path.read_bytes(), marker)):
         path.write_bytes(data)
         target = folder / f"imported-{number}"
-        yield _code_is_run(lambda target=target: library.read_foreign(_JOB, path, target), marker)
+        yield _code_is_run(partial(library.import_foreign, _JOB, path, target), marker)
 
 
 def _code_is_run(read: Callable[[], object], marker: Path) -> Lost:

@@ -22,6 +22,7 @@ from torch import Tensor
 from hyperrl.config import RunConfig
 from hyperrl.environments import make_env
 from hyperrl.errors import CheckpointCorruptError
+from hyperrl.import_model import import_model
 from hyperrl.registry import agents
 from hyperrl.run import RunFolder
 from hyperrl.run.checkpoint import Checkpoints
@@ -113,11 +114,13 @@ class Library(ABC):
     def workers(self, env_fns: Sequence[Callable[[], gym.Env[Any, Any]]], seconds: float) -> VecEnv:
         """Make environments in one process each; where the library has a time limit, it is `seconds`."""
 
+    @abstractmethod
     def settle(self, folder: Path) -> None:
         """Do what a forger does once the content of files in a folder of `train` is changed."""
 
-    def read_foreign(self, job: Job, path: Path, folder: Path) -> None:
-        """Read a model file that Stable-Baselines3 saved, where that is another way than `load`."""
+    @abstractmethod
+    def import_foreign(self, job: Job, path: Path, folder: Path) -> bool:
+        """Import a model file of Stable-Baselines3; return False where that is no other way than `load`."""
 
 
 class StableBaselines3(Library):
@@ -159,10 +162,9 @@ class StableBaselines3(Library):
 
     def steps_saved(self, job: Job, folder: Path) -> int:
         """Load everything that `CheckpointCallback` or `save` have written."""
-        steps = [0]
-        for path in [*self.files(folder), *folder.glob("checkpoints/*.zip")]:
-            steps.append(_SB3[job.algorithm].load(path, device="cpu").num_timesteps)
-        return max(steps)
+        paths = [*self.files(folder), *folder.glob("checkpoints/*.zip")]
+        steps = [_SB3[job.algorithm].load(path, device="cpu").num_timesteps for path in paths]
+        return max(steps, default=0)
 
     def files(self, folder: Path) -> list[Path]:
         """Return the zip file."""
@@ -183,6 +185,13 @@ class StableBaselines3(Library):
     def workers(self, env_fns: Sequence[Callable[[], gym.Env[Any, Any]]], seconds: float) -> VecEnv:
         """Make a `SubprocVecEnv`, which knows no time limit."""
         return SubprocVecEnv(list(env_fns), start_method="forkserver")
+
+    def settle(self, folder: Path) -> None:
+        """Do nothing: the checksums of a zip file are written with it."""
+
+    def import_foreign(self, job: Job, path: Path, folder: Path) -> bool:
+        """Do nothing: `load` has read it."""
+        return False
 
     def _save(self, agent: BaseAlgorithm, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
@@ -274,11 +283,10 @@ class Hyperrl(Library):
                 if (store / f"{pointer}.json").exists():
                     write_pointer(store, pointer, path.name, data)
 
-    def read_foreign(self, job: Job, path: Path, folder: Path) -> None:
+    def import_foreign(self, job: Job, path: Path, folder: Path) -> bool:
         """Import the file, said to be trusted."""
-        from hyperrl.import_model import import_model
-
         import_model(path, _run_config(job, folder), trust_pickle=True)
+        return True
 
 
 LIBRARIES: tuple[Library, ...] = (Hyperrl(), StableBaselines3())

@@ -1,4 +1,4 @@
-"""Work in a forked child, so that neither a crash nor a signal, limit or thread of it reaches the benchmark."""
+"""Work in a forked child, so that no crash, signal, limit or thread of it reaches the benchmark."""
 
 from __future__ import annotations
 
@@ -59,8 +59,6 @@ def wait_for(pid: int) -> int:
 
 def _answer(work: Callable[[], Any], writer: int) -> None:
     """Do the work, write what came of it and end the process, without any clean-up of the parent's."""
-    # The file descriptor closes only with the process: what the work starts must not inherit the parent's wait.
-    os.set_inheritable(writer, False)
     try:
         try:
             answer = ["value", work()]

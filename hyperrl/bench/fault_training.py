@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def non_finite(library: Library, folder: Path, scale: Scale) -> Iterator[Lost]:
                     faulty = {"fault": source, "value": value, "at": 60}
                     job = small_job(algorithm, fault_envs.ENV_ID, 120, seed=seed, env_kwargs=faulty)
                     place = folder / f"{algorithm}-{source}-{value}-{seed}"
-                    yield in_child(lambda job=job, place=place: _learn_with_fault(library, job, place))
+                    yield in_child(partial(_learn_with_fault, library, job, place))
 
 
 def _learn_with_fault(library: Library, job: Job, folder: Path) -> list[str]:
@@ -71,19 +72,18 @@ def resumes(library: Library, folder: Path, scale: Scale) -> Iterator[Lost]:
     for seed in range(scale.seeds):
         for env in ("Pendulum-v1", "HalfCheetah-v5"):
             for algorithm in library.algorithms:
-                straight, resumed = (
-                    folder / f"{algorithm}-{env}-{seed}-{n}" for n in ("straight", "resumed")
-                )
                 whole = small_job(algorithm, env, 400, seed=seed)
                 half = small_job(algorithm, env, 200, seed=seed)
-                in_child(lambda job=whole, place=straight: library.train(job, place))
-                in_child(lambda job=half, place=resumed: library.train(job, place))
-                in_child(lambda job=half, place=resumed: library.resume(job, place, 400))
-                digests = {
-                    in_child(lambda place=place, job=whole: parameters_digest(library.load(job, place)))
-                    for place in (straight, resumed)
-                }
-                yield {"differs"} if len(digests) > 1 else ()
+                straight, resumed = (folder / f"{algorithm}-{env}-{seed}-{n}" for n in (1, 2))
+                in_child(partial(library.train, whole, straight))
+                in_child(partial(library.train, half, resumed))
+                in_child(partial(library.resume, half, resumed, 400))
+                one, other = (in_child(partial(_parameters, library, whole, p)) for p in (straight, resumed))
+                yield {"differs"} if one != other else ()
+
+
+def _parameters(library: Library, job: Job, folder: Path) -> str:
+    return parameters_digest(library.load(job, folder))
 
 
 def terminations(library: Library, folder: Path, scale: Scale) -> Iterator[Lost]:
@@ -103,7 +103,7 @@ def terminations(library: Library, folder: Path, scale: Scale) -> Iterator[Lost]
         )
         place = folder / f"run-{number}"
         done = _terminate(library, job, place, _FIRST_SIGNAL + _SIGNALS_WITHIN * number // scale.signals)
-        saved = in_child(lambda job=job, place=place: library.steps_saved(job, place))
+        saved = in_child(partial(library.steps_saved, job, place))
         yield {"steps"} if saved < done else ()
 
 
@@ -168,7 +168,7 @@ def wrong_settings(library: Library, folder: Path, scale: Scale) -> Iterator[Los
             settings = settings_of(algorithm, **({} if name == "steps" else {name: value}))
             job = Job(algorithm, fault_envs.ENV_ID, value if name == "steps" else 60, settings=settings)
             place = folder / f"{algorithm}-{number}"
-            yield in_child(lambda job=job, place=place: _accepted(library, job, place))
+            yield in_child(partial(_accepted, library, job, place))
 
 
 def _accepted(library: Library, job: Job, folder: Path) -> list[str]:

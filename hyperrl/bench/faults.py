@@ -1,9 +1,9 @@
 """The same faults, injected into hyperrl and into plain Stable-Baselines3, and how much was lost each time.
 
 Every number is counted: each case lets a fault really happen (a process is killed by its id, a file may not
-grow, a bit is flipped, an environment raises) through the same code for both libraries, each of which is used
-as its documentation says. What "lost" means is part of every row. To read the rows of Stable-Baselines3 ("SB3")
-fairly:
+grow, a bit is flipped, an environment raises) through the same code for both libraries, each of which is
+used as its documentation says. What "lost" means is part of every row. To read the rows of Stable-Baselines3
+("SB3") fairly:
 
 - *Killed or out of space while saving*: the same TD3 agent of 6 MB is saved again under the same name, as
   `EvalCallback` does with its best model and `model.save` in every example. `CheckpointCallback` writes to a
@@ -34,13 +34,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import torch
+
 from hyperrl.bench import fault_files, fault_saving, fault_training, fault_workers
-from hyperrl.bench.fault_cases import SCALES, Fault, Inject, Scale
-from hyperrl.bench.fault_libraries import LIBRARIES, Library
+from hyperrl.bench.fault_cases import SCALES, Fault, Inject, Scale, settings_of
+from hyperrl.bench.fault_libraries import LIBRARIES, Hyperrl, Job, Library
 from hyperrl.bench.fault_process import in_child
 from hyperrl.errors import UsageError, unknown_name
-
-COLUMNS = ("fault", "lost_means", "cases", "library", "lost", "seconds")
 
 _UNNAMED = "it fails without the library's error for damaged files that names the file"
 FAULTS = (
@@ -177,7 +177,7 @@ def measure(
         said: Gets a line on every fault that was injected.
 
     Returns:
-        A row with the keys `COLUMNS` for each fault, meaning and library.
+        A row for each fault, meaning of lost and library, see `rows_of`.
 
     Raises:
         UnknownNameError: There is no such scale.
@@ -198,7 +198,7 @@ def measure(
 def rows_of(
     fault: Fault, library: Library, cases: int, lost: Mapping[str, int], seconds: float
 ) -> list[dict[str, Any]]:
-    """Return the rows of one fault and library.
+    """Return the rows of one fault and library, one for each meaning of "lost".
 
     Args:
         fault: The fault.
@@ -208,13 +208,14 @@ def rows_of(
         seconds: What all cases took.
     """
     return [
-        dict(
-            zip(
-                COLUMNS,
-                (fault.name, means, cases, library.name, lost.get(key, 0), round(seconds, 1)),
-                strict=True,
-            )
-        )
+        {
+            "fault": fault.name,
+            "lost_means": means,
+            "cases": cases,
+            "library": library.name,
+            "lost": lost.get(key, 0),
+            "seconds": round(seconds, 1),
+        }
         for key, means in fault.lost_means.items()
     ]
 
@@ -242,13 +243,15 @@ def _order(faults: Sequence[Fault]) -> list[tuple[str, str]]:
 
 
 def _prepare() -> None:
-    """Make the process of the laboratory ready: it must never learn, and never say anything."""
-    import torch
-
-    torch.set_num_threads(1)
+    """Make the process of the laboratory ready: it is silent, and has imported what its children need."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
     os.close(null)
+    torch.set_num_threads(1)
+    for algorithm in Hyperrl.acting:
+        agent: Any = Hyperrl().build(Job(algorithm, "Pendulum-v1", 1, settings=settings_of(algorithm)))
+        # An optimiser's first step imports much of torch. Nothing is learned: there are no gradients.
+        agent.actor.optimizer.step()
 
 
 def _in_folder(fault: Inject, library: Library, scale: Scale) -> list[Any]:

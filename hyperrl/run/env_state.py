@@ -3,8 +3,8 @@
 Environments in this process are captured one by one (`hyperrl_envs.saved_state`). A vectorised environment
 whose environments live elsewhere is asked for their states: its methods are `capture_env_states() -> list`,
 which returns what `capture_plain` returns for each, and `restore_env_states(states)`; both may raise
-UnsupportedEnvError or StateError. A wrapper of a vectorised environment that is not known here needs the methods
-`snapshot_state` and `restore_snapshot` of `hyperrl_envs.simulator_state.Snapshotable`.
+UnsupportedEnvError or StateError. A wrapper of a vectorised environment that is not known here needs the
+methods `snapshot_state` and `restore_snapshot` of `hyperrl_envs.simulator_state.Snapshotable`.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def crashes(mode, folder, *arguments, timeout=280):
     """Run one of the modes below in a process of its own and return what it says of every child.
 
     Args:
-        mode: "anywhere", "operations" or "limits".
+        mode: "anywhere", "operations", "limits" or "unprivileged".
         folder: An empty folder.
         *arguments: See there.
         timeout: Seconds that all of it may take.
@@ -202,6 +202,71 @@ def limits(folder, *sizes):
         yield {"size": size, "status": status, "count": loaded(store), **_recovered(store.folder)}
 
 
+def unprivileged(folder):
+    """Work on folders that may not be written or read, in a child that is not root."""
+    folder.chmod(0o755)
+    store = CheckpointStore(folder / "read-only", KEEP)
+    for count in range(3):
+        save(store, count)
+    _permit(store.folder, 0o555, 0o444)
+    before = {path: path.stat().st_mtime_ns for path in store.folder.rglob("*")}
+    status = forked(lambda: _as_nobody(folder, _save_to_read_only))
+    after = {path: path.stat().st_mtime_ns for path in store.folder.rglob("*")}
+    yield {"status": status, "loaded": loaded(store), "unchanged": before == after}
+    _permit(store.folder, 0o755, 0o644)
+
+    store = CheckpointStore(folder / "forbidden", KEEP)
+    for count in range(4):
+        save(store, count)
+    forbidden = store.folder / "step-000000000100" / "manifest.json"
+    segments = {path.name for path in (store.folder / "replay").iterdir()}
+    _permit(store.folder, 0o777, 0o666)
+    forbidden.chmod(0)
+    status = forked(lambda: _as_nobody(folder, _save_beside_forbidden))
+    forbidden.chmod(0o644)
+    yield {
+        "status": status,
+        "warning": (folder / "forbidden" / "warning").read_text(),
+        "names": store.names(),
+        "segments_lost": len(segments - {path.name for path in (store.folder / "replay").iterdir()}),
+        "readable_again": loaded(store, "100"),
+    }
+
+
+def _permit(folder, folders, files):
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(folders if path.is_dir() else files)
+
+
+def _as_nobody(folder, work):
+    # From a working directory, the private folders above it need not be crossed.
+    os.chdir(folder)
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresuid(65534, 65534, 65534)
+    return work()
+
+
+def _save_to_read_only():
+    store = CheckpointStore(Path("read-only"), KEEP)
+    assert loaded(store) == 2
+    try:
+        save(store, 3)
+    except OSError as error:
+        assert loaded(store) == 2
+        return error.errno
+
+
+def _save_beside_forbidden():
+    store = CheckpointStore(Path("forbidden"), KEEP)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        store.load()
+        (store.folder / "warning").write_text(str(caught[0].message))
+        for count in (4, 6, 8):
+            save(store, count)
+
+
 def _loaded_or_none(store, count):
     """Return the number of the latest checkpoint, or -1 where the very first one was killed early."""
     if count:
@@ -237,7 +302,5 @@ def _leave_behind(folder):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     _mode, _folder, *_rest = sys.argv[1:]
-    for _report in {"anywhere": anywhere, "operations": operations, "limits": limits}[_mode](
-        Path(_folder), *_rest
-    ):
+    for _report in globals()[_mode](Path(_folder), *_rest):
         print(json.dumps(_report), flush=True)

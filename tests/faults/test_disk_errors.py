@@ -3,15 +3,14 @@
 import errno
 import os
 import shutil
-import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from hyperrl.run.files import Files
 from hyperrl.run.store import CheckpointStore
-from tests.faults.crash import KEEP, all_sound, forked, leftovers, loaded, save
+from tests.faults.crash import KEEP, all_sound, crashes, leftovers, loaded, save
 from tests.faults.disk import OPERATIONS, FailingFiles, UnsyncedFiles, WatchedFiles
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS, errno.EDQUOT)
@@ -78,17 +77,22 @@ def test_before_the_pointer_moves_an_error_leaves_the_older_one_latest(tmp_path,
         assert loaded(CheckpointStore(place)) == OLD
 
 
+@pytest.mark.parametrize("occurrence", range(6))
 @pytest.mark.parametrize("operation", ["write", "sync"])
-def test_a_full_disk_gets_back_what_a_failed_save_took(tmp_path, origin, operation):
+def test_a_full_disk_gets_back_what_a_failed_save_took(tmp_path, origin, operation, occurrence):
     place = tmp_path / "ckpt"
     shutil.copytree(origin, place)
     shutil.rmtree(place / ".step-000000000300.new")
     before = {path.relative_to(place) for path in place.rglob("*")}
-    store = CheckpointStore(place, KEEP, FailingFiles(errno.ENOSPC, operation, lasting=True))
-    for _ in range(3):
+    store = CheckpointStore(place, KEEP, FailingFiles(errno.ENOSPC, operation, occurrence, lasting=True))
+    for _ in range(2):
         with pytest.raises(OSError, match="No space left"):
-            save(store, NEW)
-    assert {path.relative_to(place) for path in place.rglob("*")} == before
+            store.save(300, weights={"w": torch.ones(9)}, state=None, about={})
+    after = {path.relative_to(place) for path in place.rglob("*")}
+    # The sixth file is the pointer: the checkpoint itself is complete by then.
+    complete = {path for path in after if path.parts[0] == "step-000000000300"}
+    assert after - complete == before
+    assert len(complete) == (6 if occurrence == 5 else 0)
 
 
 def test_a_failed_segment_is_written_again_by_the_next_save(tmp_path):
@@ -115,70 +119,21 @@ def test_a_segment_that_was_written_for_a_failed_save_can_be_used_by_the_next(tm
     assert segment.name not in {path.name for path in (tmp_path / "ckpt" / "replay").iterdir()}
 
 
-@pytest.fixture
-def readable_by_all(tmp_path):
-    folder = tmp_path / "ckpt"
-    for count in range(3):
-        save(CheckpointStore(folder, KEEP, UnsyncedFiles()), count)
-    for path in (folder, *folder.rglob("*")):
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    yield folder
-    for path in (folder, *folder.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+@pytest.fixture(scope="module")
+def unprivileged(tmp_path_factory):
+    return crashes("unprivileged", tmp_path_factory.mktemp("unprivileged"))
 
 
-def as_nobody(folder, work):
-    """Do some work beside `folder` in a child for which permissions count, even if the tests run as root."""
-
-    def child():
-        # From a working directory, the private folders above it need not be crossed.
-        folder.parent.chmod(0o755)
-        os.chdir(folder.parent)
-        if os.geteuid() == 0:
-            os.setgroups([])
-            os.setresuid(65534, 65534, 65534)
-        return work(CheckpointStore(Path(folder.name), KEEP))
-
-    return forked(child)
+def test_a_read_only_folder_can_be_loaded_and_not_saved_to(unprivileged):
+    read_only = unprivileged[0]
+    assert read_only == {"status": errno.EACCES, "loaded": 2, "unchanged": True}
 
 
-def test_a_read_only_folder_can_be_loaded_and_not_saved_to(readable_by_all):
-    before = {path: path.stat().st_mtime_ns for path in readable_by_all.rglob("*")}
-
-    def work(store):
-        if loaded(store) != 2:
-            return 1
-        try:
-            save(store, 3)
-        except PermissionError:
-            return 0 if loaded(store) == 2 else 2
-        return 3
-
-    assert as_nobody(readable_by_all, work) == 0
-    assert {path: path.stat().st_mtime_ns for path in readable_by_all.rglob("*")} == before
-
-
-def test_a_checkpoint_that_may_not_be_read_is_named_and_neither_removed_nor_used(tmp_path):
-    folder = tmp_path / "ckpt"
-    for count in range(4):
-        save(CheckpointStore(folder, KEEP, UnsyncedFiles()), count)
-    for path in (folder, *folder.rglob("*")):
-        path.chmod(0o777 if path.is_dir() else 0o666)
-    forbidden = folder / "step-000000000100" / "manifest.json"
-    forbidden.chmod(0)
-    segments = sorted(path.name for path in (folder / "replay").iterdir())
-
-    def work(store):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            count = store.load().about["count"]
-            for later in (4, 6, 8):
-                save(store, later)
-        if count == 3 or "cannot be read: Permission denied" not in str(caught[0].message):
-            return 1
-        kept = {path.name for path in (store.folder / "replay").iterdir()}
-        return 0 if forbidden.parent.name in store.names() and kept >= {*segments} else 2
-
-    assert as_nobody(folder, work) == 0
-    forbidden.chmod(0o600)
-    CheckpointStore(folder).verify("100")
+def test_a_checkpoint_that_may_not_be_read_is_named_and_neither_used_nor_removed(unprivileged):
+    forbidden = unprivileged[1]
+    assert forbidden["status"] == 0
+    assert "step-000000000100/manifest.json cannot be read: Permission denied" in forbidden["warning"]
+    assert forbidden["warning"].endswith("the checkpoint step-000000000000 is used instead")
+    assert "step-000000000100" in forbidden["names"]
+    assert forbidden["segments_lost"] == 0
+    assert forbidden["readable_again"] == 3

@@ -7,71 +7,13 @@ import signal
 import time
 
 import pytest
-from fork_server import ForkServer, wait_for
 
 from hyperrl.run import RunFolder
-from hyperrl.testing.digest import first_difference, state_digests
-from hyperrl.train import restore_agent
+from hyperrl.testing.digest import first_difference
+from tests.faults.fork_server import wait_for
+from tests.faults.small_runs import AGENTS, digests_of
 
-AGENTS = ("hyper-td3", "hyper-sac", "td3", "sac")
 EXIT_STATUS = {"SIGINT": 130, "SIGTERM": 143, "SIGUSR1": 75, "SIGKILL": -9}
-STEPS = 320
-
-SETTINGS = """
-checkpoint_every = 40
-eval_every = 100
-eval_episodes = 1
-
-[agent]
-learning_rate = 1e-3
-buffer_size = 200
-learning_starts = 40
-batch_size = 8
-policy_kwargs.net_arch = [8]
-"""
-SMALL_CRITIC = 'policy_kwargs.critic = { preset = "fast", hidden = [8], trunk_hidden = [8], features = 4 }\n'
-
-
-@pytest.fixture(scope="module")
-def command(tmp_path_factory):
-    """Builds the arguments of a small run of an agent."""
-    folder = tmp_path_factory.mktemp("config")
-    for agent in AGENTS:
-        noise = 'action_noise = { kind = "normal", sigma = 0.1 }\n' if agent.endswith("td3") else ""
-        critic = SMALL_CRITIC if agent.startswith("hyper") else ""
-        (folder / f"{agent}.toml").write_text(SETTINGS + noise + critic)
-
-    def build(agent, env, n_envs, out):
-        config = folder / f"{agent}.toml"
-        flags = ["--steps", STEPS, "--n-envs", n_envs, "--seed", 3, "--device", "cpu"]
-        return ["train", agent, "--env", env, "--config", config, "--out", out, *map(str, flags)]
-
-    return build
-
-
-@pytest.fixture(scope="module")
-def straight(server, command, tmp_path_factory):
-    """The state at the end of runs that nothing disturbs, each of them run once."""
-    known = {}
-
-    def digests(agent, env, n_envs):
-        if (agent, env, n_envs) not in known:
-            out = tmp_path_factory.mktemp("straight") / "run"
-            process = server.run(*command(agent, env, n_envs, out))
-            assert process.wait() == 0, process.output()
-            known[agent, env, n_envs] = digests_of(out)
-        return known[agent, env, n_envs]
-
-    return digests
-
-
-def digests_of(out):
-    agent = restore_agent(out)
-    try:
-        assert agent.num_timesteps == STEPS
-        return state_digests(agent)
-    finally:
-        agent.env.close()
 
 
 def saved_steps(out):
@@ -132,18 +74,14 @@ def test_five_kills_in_a_row_change_nothing(server, command, straight, tmp_path,
     assert_equal(out, straight(agent, env, n_envs))
 
 
-def test_a_run_can_move_and_continue_anywhere(command, straight, server, tmp_path, tmp_path_factory):
+def test_a_run_can_move_and_continue_anywhere(command, straight, server, other_server, tmp_path):
     out, elsewhere = tmp_path / "run", tmp_path / "a new place" / "rün"
     process = server.start(*command("hyper-td3", "Pendulum-v1", 1, out))
     assert strike(process, out, "SIGKILL", random.Random(0)) == -9
     elsewhere.parent.mkdir()
     shutil.move(out, elsewhere)
-    other = ForkServer(tmp_path_factory.mktemp("other"), PYTHONHASHSEED="7")
-    try:
-        resumed = other.run("resume", elsewhere, cwd=tmp_path)
-        assert resumed.wait() == 0, resumed.output()
-    finally:
-        other.close()
+    resumed = other_server.run("resume", elsewhere, cwd=tmp_path)
+    assert resumed.wait() == 0, resumed.output()
     assert_equal(elsewhere, straight("hyper-td3", "Pendulum-v1", 1))
 
 
