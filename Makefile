@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 ENV ?= HalfCheetah-v5
 SEED ?= 0
 
-.PHONY: train setup test test-slow lint bench clean
+.PHONY: train setup test test-slow lint bench faults clean
 .DEFAULT_GOAL := train
 
 train: $(STAMP)
@@ -29,6 +29,9 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/hyperrl bench
+
+faults: $(STAMP)
+	$(BIN)/hyperrl bench faults
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

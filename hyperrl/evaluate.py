@@ -67,7 +67,7 @@ def load_agent(
     Raises:
         HyperRLError: The run has no such checkpoint, or it is damaged, or its agent is not installed.
     """
-    saved = folder.checkpoint(checkpoint)
+    saved = folder.checkpoint(checkpoint, replay=False)
     config = folder.config()
     cls = agents.get(config.agent)
     check_agent_kwargs(config.agent, cls, config.policy, config.agent_kwargs, config.steps)

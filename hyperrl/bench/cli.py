@@ -1,4 +1,4 @@
-"""`hyperrl bench`: measure gradient steps, contraction orders and learning curves."""
+"""`hyperrl bench`: measure gradient steps, contraction orders, learning curves, checkpoints and faults."""
 
 from __future__ import annotations
 
@@ -73,15 +73,39 @@ class PlotArguments:
     """Folder for pictures and summary; the same by default."""
 
 
+@dataclass(frozen=True)
+class CheckpointArguments:
+    """Measure what checkpoints cost with a full replay buffer, beside Stable-Baselines3's."""
+
+    transitions: int = 1_000_000
+    """Transitions in the replay buffer."""
+    rounds: int = 5
+    """Checkpoints of each kind; medians are over them."""
+    seed: int = 0
+    """Seed of networks and data."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results; its disk is the one that is measured."""
+
+
+@dataclass(frozen=True)
+class FaultArguments:
+    """Inject the same faults into hyperrl and Stable-Baselines3 and count what was lost."""
+
+    scale: Annotated[str, tyro.conf.arg(metavar="pull-request|nightly")] = "pull-request"
+    """How often each fault is injected."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results."""
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the verb.
 
     Args:
-        argv: The arguments after the verb: ``update``, ``contraction``, ``learning`` or ``plot`` and its own;
-            without any of these words both measurements of speed.
+        argv: The arguments after the verb: one of the words in `_USAGE` and its own; without any of these
+            words both measurements of speed.
 
     Returns:
-        0, or 1 if a measured ratio missed its limit.
+        0, or 1 if something measured missed its limit, or hyperrl lost something to a fault.
 
     Raises:
         HyperRLError: The arguments are wrong, or the results cannot be written.
@@ -164,6 +188,40 @@ def _learning(arguments: LearningArguments) -> int:
     return 0
 
 
+def _checkpoint(arguments: CheckpointArguments) -> int:
+    from hyperrl.bench import checkpoint, report, timing
+
+    timing.prepare("cpu", 1)
+    transitions = int(whole(10_000, 1e9).check("transitions", arguments.transitions))
+    rounds = int(whole(1, 1000).check("rounds", arguments.rounds))
+    folder = report.open_folder(arguments.out)
+    rows = checkpoint.measure(transitions, folder, rounds=rounds, seed=arguments.seed)
+    columns = ["checkpoint", "new_transitions", "ms", "ms_min", "ms_max", "wall_ms", "cpu_ms"]
+    columns += ["megabytes_written", "new_rows_ms", "other_ms", "limit_of_other_ms", "met"]
+    report.show(f"Checkpoint with {transitions:,} transitions in the replay buffer", rows, columns)
+    path = folder / "checkpoint.csv"
+    report.write_table(path, rows)
+    settings = {"seed": arguments.seed, "threads": 1, "device": "cpu", "transitions": transitions}
+    report.record(folder, {path.name: {**settings, "rounds": rounds}})
+    print(path)
+    return int(any(row["met"] is False for row in rows))
+
+
+def _faults(arguments: FaultArguments) -> int:
+    from hyperrl.bench import faults, report
+
+    scale = faults.scale_named(arguments.scale)
+    folder = report.open_folder(arguments.out)
+    rows = faults.measure(scale)
+    lines = faults.overview(rows)
+    report.show("What was lost to faults", lines, list(lines[0]))
+    path = folder / "faults.csv"
+    report.write_table(path, rows)
+    report.record(folder, {path.name: {"seed": 0, "threads": 1, "device": "cpu", "scale": arguments.scale}})
+    print(path)
+    return int(any(row["lost"] for row in rows if row["library"] == "hyperrl"))
+
+
 def _plot(arguments: PlotArguments) -> int:
     from hyperrl.bench import report
     from hyperrl.bench.curves import read_curves, summarise
@@ -200,12 +258,16 @@ _PARTS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "contraction": (SpeedArguments, _contraction),
     "learning": (LearningArguments, _learning),
     "plot": (PlotArguments, _plot),
+    "checkpoint": (CheckpointArguments, _checkpoint),
+    "faults": (FaultArguments, _faults),
 }
-_USAGE = """usage: hyperrl bench [update|contraction|learning|plot] ...
+_USAGE = """usage: hyperrl bench [update|contraction|learning|plot|checkpoint|faults] ...
 
   update       full gradient steps against Stable-Baselines3's and a naive hyper critic's
   contraction  the orders of evaluating a generated layer against each other
   learning     learning curves of agents, environments and seeds, on several processes
   plot         pictures and a summary of learning curves
+  checkpoint   what a checkpoint with a full replay buffer costs
+  faults       what is lost to faults: killed saves, full disks, flipped bits, NaN, dying workers
 
 Without one of these words it does update and contraction. hyperrl bench update --help explains more."""

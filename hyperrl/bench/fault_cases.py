@@ -28,6 +28,7 @@ class Scale:
         flips: Bits that are flipped, one at a time.
         cuts: Lengths to which a file is cut.
         signals: Moments of learning at which SIGTERM comes.
+        workers: Calls of an environment in a worker in which it fails, at most four.
         seeds: Seeds of everything that is trained to its end.
     """
 
@@ -36,12 +37,13 @@ class Scale:
     flips: int
     cuts: int
     signals: int
+    workers: int
     seeds: int
 
 
 SCALES = {
-    "pull-request": Scale(kills=200, limits=20, flips=300, cuts=99, signals=8, seeds=1),
-    "nightly": Scale(kills=2000, limits=100, flips=20_000, cuts=999, signals=40, seeds=5),
+    "pull-request": Scale(kills=200, limits=20, flips=300, cuts=99, signals=8, workers=4, seeds=1),
+    "nightly": Scale(kills=2000, limits=100, flips=20_000, cuts=999, signals=40, workers=4, seeds=5),
 }
 
 Lost = Collection[str]

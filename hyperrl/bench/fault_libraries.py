@@ -33,7 +33,7 @@ from hyperrl.run.store import CheckpointStore
 from hyperrl.sb3.workers import WorkerVecEnv
 from hyperrl.train import restore_agent, resume, train
 
-_SB3 = {"td3": TD3, "sac": SAC, "ppo": PPO}
+_SB3: dict[str, Any] = {"td3": TD3, "sac": SAC, "ppo": PPO}
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,9 @@ class StableBaselines3(Library):
     def build(self, job: Job) -> BaseAlgorithm:
         """Call the constructor."""
         env = gym.make(job.env, **job.env_kwargs)
-        cls: Any = _SB3[job.algorithm]
-        agent: BaseAlgorithm = cls("MlpPolicy", env, seed=job.seed, device="cpu", **job.settings)
+        agent: BaseAlgorithm = _SB3[job.algorithm](
+            "MlpPolicy", env, seed=job.seed, device="cpu", **job.settings
+        )
         return agent
 
     def train(self, job: Job, folder: Path) -> None:

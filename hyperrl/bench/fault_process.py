@@ -72,7 +72,7 @@ def _answer(work: Callable[[], Any], writer: int) -> None:
 
 
 def _read(reader: int, pid: int, seconds: float | None) -> bytes:
-    parts = []
+    parts: list[bytes] = []
     while True:
         ready, _, _ = select.select([reader], [], [], seconds)
         if not ready:

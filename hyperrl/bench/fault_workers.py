@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import multiprocessing
 import signal
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ def raises(library: Library, folder: Path, scale: Scale) -> Iterator[Lost]:
 
     "message": the parent's error does not have the environment's own message, or the parent hangs.
     """
-    for found in _parents(library, "raise"):
+    for found in _parents(library, "raise", scale):
         yield () if found is not None and MESSAGE in found else {"message"}
 
 
@@ -40,7 +41,7 @@ def deaths(library: Library, folder: Path, scale: Scale) -> Iterator[Lost]:
     "unnamed": the parent's error says neither which environment it was nor by what signal, or the parent
     hangs.
     """
-    for index, found in enumerate(_parents(library, "kill")):
+    for index, found in enumerate(_parents(library, "kill", scale)):
         named = found is not None and (f"environment {index % _ENVS}" in found or "SIGKILL" in found)
         yield () if named else {"unnamed"}
 
@@ -50,17 +51,17 @@ def hangs(library: Library, folder: Path, scale: Scale) -> Iterator[Lost]:
 
     "hangs": the parent still waits after `PATIENCE` seconds.
     """
-    for found in _parents(library, "hang"):
+    for found in _parents(library, "hang", scale):
         yield {"hangs"} if found is None else ()
 
 
-def _parents(library: Library, fault: str) -> Iterator[str | None]:
+def _parents(library: Library, fault: str, scale: Scale) -> Iterator[str | None]:
     """Yield what the parent's error says, in each call, for a fault in each environment; None if it hangs."""
     # The server of the workers loads what they need once and not for every one of them.
     multiprocessing.set_forkserver_preload([FaultyEnv.__module__, "stable_baselines3.common.env_util"])
-    for call, at in _CALLS:
-        for index in range(_ENVS):
-            yield _parent(library, fault, call, at, index)
+    cases = itertools.product(_CALLS, range(_ENVS))
+    for (call, at), index in itertools.islice(cases, scale.workers):
+        yield _parent(library, fault, call, at, index)
 
 
 def _parent(library: Library, fault: str, call: str, at: int, index: int) -> str | None:

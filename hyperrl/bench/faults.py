@@ -161,38 +161,59 @@ class Laboratory:
         return cases, lost, seconds
 
 
+def say_at_once(line: str) -> None:
+    """Print a line, also into a pipe, as soon as it is there.
+
+    Args:
+        line: The line.
+    """
+    print(line, flush=True)
+
+
+def scale_named(name: str) -> Scale:
+    """Return a scale.
+
+    Args:
+        name: "pull-request" or "nightly".
+
+    Raises:
+        UnknownNameError: There is no such scale.
+    """
+    if name not in SCALES:
+        raise unknown_name("scale", name, SCALES)
+    return SCALES[name]
+
+
 def measure(
-    scale: str,
+    scale: Scale,
     *,
     faults: Sequence[Fault] = FAULTS,
     libraries: Sequence[Library] = LIBRARIES,
-    said: Callable[[str], None] = print,
+    say: Callable[[str], None] = say_at_once,
 ) -> list[dict[str, Any]]:
     """Inject faults and count.
 
     Args:
-        scale: "pull-request" or "nightly".
+        scale: How often.
         faults: Which faults.
         libraries: Into which libraries.
-        said: Gets a line on every fault that was injected.
+        say: Gets a line on every fault that was injected.
 
     Returns:
         A row for each fault, meaning of lost and library, see `rows_of`.
 
     Raises:
-        UnknownNameError: There is no such scale.
         UsageError: This system cannot inject faults.
     """
-    if scale not in SCALES:
-        raise unknown_name("scale", scale, SCALES)
     rows = []
     with Laboratory() as laboratory:
         for fault in faults:
             for library in libraries:
-                result = laboratory.inject(fault.inject, library, SCALES[scale])
+                result = laboratory.inject(fault.inject, library, scale)
                 rows += rows_of(fault, library, *result)
-                said(f"{fault.name}, {library.name}: {result[0]} cases, {result[2]:.0f} s")
-    return sorted(rows, key=lambda row: list(_order(faults)).index((row["fault"], row["lost_means"])))
+                say(f"{fault.name}, {library.name}: {result[0]} cases, {result[2]:.0f} s")
+    order = [(fault.name, means) for fault in faults for means in fault.lost_means.values()]
+    return sorted(rows, key=lambda row: order.index((row["fault"], row["lost_means"])))
 
 
 def rows_of(
@@ -206,7 +227,12 @@ def rows_of(
         cases: How often it happened.
         lost: How often what was lost.
         seconds: What all cases took.
+
+    Raises:
+        ValueError: Something was lost that the fault has no words for.
     """
+    if unknown := set(lost) - set(fault.lost_means):
+        raise ValueError(f"the fault {fault.name!r} does not say what it means to lose {sorted(unknown)}")
     return [
         {
             "fault": fault.name,
@@ -236,10 +262,6 @@ def overview(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
         )
         line[f"lost by {row['library']}"] = f"{row['lost']} of {row['cases']}"
     return list(lines.values())
-
-
-def _order(faults: Sequence[Fault]) -> list[tuple[str, str]]:
-    return [(fault.name, means) for fault in faults for means in fault.lost_means.values()]
 
 
 def _prepare() -> None:

@@ -104,7 +104,8 @@ class RunCallback(BaseCallback):
             return
         steps = self.model.num_timesteps
         if steps == 0:
-            return
+            # So that a run that is killed in its first minutes can be resumed, too.
+            self.save(best=self._evaluations.best_steps == 0)
         best = False
         if self._evaluation_due.passed(steps) and steps < self._steps:
             best = self._evaluations.run(self.model)

@@ -19,7 +19,7 @@ from hyperrl.errors import CheckpointError, NonFiniteError
 from hyperrl.run.manifest import package_versions
 from hyperrl.run.replay import ReplayLog
 from hyperrl.run.state import capture, restore
-from hyperrl.run.store import Checkpoint, CheckpointStore
+from hyperrl.run.store import Checkpoint, CheckpointStore, Segment
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -61,25 +61,23 @@ class Checkpoints:
         Raises:
             NonFiniteError: A weight is NaN or infinite; the older checkpoints stay.
         """
-        agent = self._agent
-        weights = _weights(agent)
+        weights = _weights(self._agent)
         try:
-            segments, rows = (
-                ((), None)
-                if self._replay is None
-                else self._replay.append(self._store, agent.num_timesteps // agent.n_envs)
-            )
-            state = {"agent": capture(agent), "replay": rows, "run": dict(run)}
-            about = {**self._about, **conditions(agent)}
-            self._store.save(
-                agent.num_timesteps, weights=weights, state=state, about=about, segments=segments, best=best
-            )
+            try:
+                self._write(weights, run, best)
+            except CheckpointError as error:
+                if self._replay is None:
+                    raise
+                # Somebody has removed older pieces of the buffer: it is all still here.
+                warnings.warn(f"{error}; the whole replay buffer is written again", stacklevel=2)
+                self._replay = ReplayLog(self._agent.replay_buffer)  # type: ignore[attr-defined]
+                self._write(weights, run, best)
         except OSError as error:
             self.problem = error.strerror or str(error)
             self._warn(self.problem)
             return False
         self.problem = None
-        self.saved_steps = agent.num_timesteps
+        self.saved_steps = self._agent.num_timesteps
         return True
 
     def restore(self, checkpoint: Checkpoint) -> tuple[dict[str, Any], list[str]]:
@@ -103,6 +101,21 @@ class Checkpoints:
         notes += restore(self._agent, state["agent"])
         self.saved_steps = checkpoint.steps
         return state["run"], notes
+
+    def _write(self, weights: Mapping[str, Tensor], run: Mapping[str, Any], best: bool) -> None:
+        agent = self._agent
+        segments: tuple[Segment, ...] = ()
+        rows = None
+        if self._replay is not None:
+            segments, rows = self._replay.append(self._store, agent.num_timesteps // agent.n_envs)
+        self._store.save(
+            agent.num_timesteps,
+            weights=weights,
+            state={"agent": capture(agent), "replay": rows, "run": dict(run)},
+            about={**self._about, **conditions(agent)},
+            segments=segments,
+            best=best,
+        )
 
     def _warn(self, problem: str) -> None:
         now = time.monotonic()

@@ -187,11 +187,12 @@ class RunFolder:
         resumed = [*manifest.get("resumed", []), {"steps": steps, **now}]
         write_json(self.path / "manifest.json", {**manifest, "finished": None, "resumed": resumed})
 
-    def checkpoint(self, name: str = "latest") -> Checkpoint:
+    def checkpoint(self, name: str = "latest", *, replay: bool = True) -> Checkpoint:
         """Read and verify a checkpoint.
 
         Args:
             name: "latest", "best" or the number of steps, for example "12000".
+            replay: Whether to verify the content of the replay buffer, too, which takes longer.
 
         Raises:
             CheckpointError: The run has no checkpoint yet.
@@ -202,7 +203,7 @@ class RunFolder:
         if not store.names():
             state = self.status().get("state", "unknown")
             raise CheckpointError(f"the run {self.path} has no checkpoint yet: its state is {state}")
-        return store.load(name)
+        return store.load(name, replay=replay)
 
     def change_steps(self, config: RunConfig) -> None:
         """Write another length of the run into `run.toml`.

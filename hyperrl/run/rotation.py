@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,21 +96,27 @@ def tidy(folder: Path, files: Files = FILES) -> None:
                 remove_tree(parent / name, files)
 
 
-def rotate(folder: Path, keep: int, pinned: Collection[Path], files: Files = FILES) -> None:
+def rotate(
+    folder: Path, found: Sequence[Entry], keep: int, pinned: Collection[Path], files: Files = FILES
+) -> list[Entry]:
     """Remove all checkpoints but the newest ones and the pinned ones.
 
     A step that was saved again counts once, and its newest one gets the plain name when that is free.
 
     Args:
         folder: The store's folder.
+        found: All checkpoints in it, the oldest first.
         keep: How many of the newest stay, at least 1.
         pinned: Folders of others that stay.
         files: What moves and removes.
 
+    Returns:
+        Those that stay; some may have another name by now.
+
     Raises:
         OSError: Something cannot be removed; no checkpoint is half removed.
     """
-    known = [entry for entry in entries(folder) if not entry.unknown]
+    known = [entry for entry in found if not entry.unknown]
     newest: dict[int, Path] = {}
     for entry in known:
         newest.pop(entry.steps, None)
@@ -132,20 +138,23 @@ def rotate(folder: Path, keep: int, pinned: Collection[Path], files: Files = FIL
         files.sync_folder(folder)
     for path in hidden:
         remove_tree(path, files)
+    return [entry for entry in found if entry.unknown or entry.path in stay]
 
 
-def drop_segments(folder: Path, wanted: Collection[str], files: Files = FILES) -> None:
+def drop_segments(
+    folder: Path, found: Sequence[Entry], wanted: Collection[str], files: Files = FILES
+) -> None:
     """Remove the replay segments that no checkpoint refers to.
 
     Args:
         folder: The store's folder.
-        wanted: Names of others that stay.
+        found: All checkpoints in it.
+        wanted: Names of other segments that stay.
         files: What removes.
 
     Raises:
         OSError: One cannot be removed.
     """
-    found = entries(folder)
     if any(entry.unknown for entry in found):
         return
     stay = {*wanted}

@@ -165,15 +165,17 @@ class CheckpointStore:
                 Member(name, len(content), sealed.sha256(content)) for name, content in contents.items()
             ),
             segments=tuple(segments),
-        ).to_bytes()
-        revisions = [entry.revision for entry in older if entry.steps == steps]
-        target = self.folder / folder_name(steps, max(revisions, default=-1) + 1)
-        self._write({**contents, members.MANIFEST: manifest}, target)
+        )
+        revision = max((entry.revision for entry in older if entry.steps == steps), default=-1) + 1
+        new = Entry(self.folder / folder_name(steps, revision), steps, revision, manifest)
+        contents[members.MANIFEST] = manifest.to_bytes()
+        self._write(contents, new.path)
         for pointer in (LATEST, BEST) if best else (LATEST,):
-            write_pointer(self.folder, pointer, folder_name(steps), manifest, self._files)
+            write_pointer(self.folder, pointer, folder_name(steps), contents[members.MANIFEST], self._files)
         self._fresh.difference_update(segment.name for segment in segments)
-        rotate(self.folder, self.keep, self._pinned(), self._files)
-        drop_segments(self.folder, self._fresh, self._files)
+        found = [*older, new]
+        found = rotate(self.folder, found, self.keep, self._pinned(found), self._files)
+        drop_segments(self.folder, found, self._fresh, self._files)
         return read_pointer(self.folder, LATEST)
 
     def load(self, name: str = LATEST, *, replay: bool = True) -> Checkpoint:
@@ -267,14 +269,14 @@ class CheckpointStore:
             raise
         self._files.sync_folder(self.folder)
 
-    def _pinned(self) -> list[Path]:
+    def _pinned(self, found: Sequence[Entry]) -> list[Path]:
         pinned = []
         for pointer in POINTERS:
             try:
                 pinned.append(read_pointer(self.folder, pointer))
             except CheckpointError:
                 if pointer == BEST:
-                    pinned += [entry.path for entry in _marked_best(entries(self.folder))]
+                    pinned += [entry.path for entry in _marked_best(found)]
         return pinned
 
     def _resolve(self, name: str) -> Path:

@@ -25,16 +25,23 @@ def other_server(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def command(tmp_path_factory):
-    """Builds the arguments of a small run of an agent."""
+def config_file(tmp_path_factory):
+    """Gives the file with the settings of an agent's small runs."""
     folder = tmp_path_factory.mktemp("config")
     for agent in AGENTS:
         (folder / f"{agent}.toml").write_text(settings_of(agent))
+    return lambda agent: folder / f"{agent}.toml"
 
-    def build(agent, env, n_envs, out, steps=STEPS, seed=SEED):
-        config = folder / f"{agent}.toml"
+
+@pytest.fixture(scope="session")
+def command(config_file):
+    """Builds the arguments of a small run of an agent."""
+
+    def build(agent, env, n_envs, out, steps=STEPS, seed=SEED, episode=None):
         flags = ["--steps", steps, "--n-envs", n_envs, "--seed", seed, "--device", "cpu"]
-        return ["train", agent, "--env", env, "--config", str(config), "--out", str(out), *map(str, flags)]
+        files = ["--config", config_file(agent), "--out", out]
+        shorter = [] if episode is None else ["--set", f"env_kwargs.max_episode_steps={episode}"]
+        return ["train", agent, "--env", env, *map(str, [*files, *flags, *shorter])]
 
     return build
 
@@ -44,12 +51,13 @@ def straight(server, command, tmp_path_factory):
     """The state at the end of runs that nothing disturbs, each of them run once."""
     known = {}
 
-    def digests(agent, env, n_envs, steps=STEPS):
-        if (agent, env, n_envs, steps) not in known:
+    def digests(agent, env, n_envs, steps=STEPS, episode=None):
+        run = (agent, env, n_envs, steps, episode)
+        if run not in known:
             out = tmp_path_factory.mktemp("straight") / "run"
-            process = server.run(*command(agent, env, n_envs, out, steps))
+            process = server.run(*command(agent, env, n_envs, out, steps, episode=episode))
             assert process.wait() == 0, process.output()
-            known[agent, env, n_envs, steps] = digests_of(out, steps)
-        return known[agent, env, n_envs, steps]
+            known[run] = digests_of(out, steps)
+        return known[run]
 
     return digests

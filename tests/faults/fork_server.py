@@ -17,8 +17,10 @@ _SERVER = """
 import json, os, sys, traceback
 import torch
 torch.set_num_threads(1)
-import hyperrl.train, hyperrl.evaluate, hyperrl.import_model, hyperrl.cli
+import hyperrl.train, hyperrl.evaluate, hyperrl.import_model, hyperrl.cli.train, hyperrl.cli.resume
 import hyperrl_agents.hyper_td3, hyperrl_agents.hyper_sac, stable_baselines3, mujoco
+# What every run would load by itself, which takes it longer than all it does.
+import hyperrl.presets, hyperrl_agents.baselines.td3, hyperrl_agents.baselines.sac, torch._dynamo
 for line in sys.stdin:
     request = json.loads(line)
     if "wait" in request:

@@ -158,7 +158,7 @@ def test_checkpoints_come_at_their_steps_and_at_the_best_evaluation(folder, agen
     keep = callback.save
     callback.save = lambda best=False, ended=False: saved.append((agent.num_timesteps, best)) or keep(best)
     agent.learn(160, callback=callback)
-    assert saved == [(40, True), (60, False), (80, True), (120, False)]
+    assert saved == [(0, False), (40, True), (60, False), (80, True), (120, False)]
     assert folder.checkpoint("best").steps == 80
     assert folder.checkpoint().steps == 120
 

@@ -114,3 +114,21 @@ def test_other_versions_and_threads_are_said():
     sentences = differences(then, now)
     assert [sentence.split(" was ")[0] for sentence in sentences] == ["torch", "threads"]
     assert all("not bit for bit" in sentence for sentence in sentences)
+
+
+def test_pieces_of_the_buffer_that_somebody_removed_are_written_again(tmp_path):
+    agent = make()
+    store = CheckpointStore(tmp_path)
+    checkpoints = saved(agent, store)
+    for segment in (tmp_path / "replay").iterdir():
+        segment.unlink()
+    agent.num_timesteps += 1
+    with pytest.warns(UserWarning, match="the whole replay buffer is written again"):
+        assert checkpoints.save({})
+    checkpoint = store.load()
+    other = make(seed=1)
+    restored = []
+    restorer = Checkpoints(other, store, {})
+    other.learn(48, callback=AtRolloutStart(0, lambda: restored.append(restorer.restore(checkpoint))))
+    filled = agent.replay_buffer.pos
+    assert (other.replay_buffer.rewards[:filled] == agent.replay_buffer.rewards[:filled]).all()
