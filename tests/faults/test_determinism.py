@@ -31,6 +31,8 @@ STEPS = 180
 N_ENVS = 3
 EPISODE = 50  # Steps of an episode, so that some end while training.
 every_agent = pytest.mark.parametrize("agent", AGENTS)
+# What is the same code for all of them is tried on one of each family.
+two_agents = pytest.mark.parametrize("agent", ["hyper-td3", "sac"])
 one_and_three = pytest.mark.parametrize("n_envs", [1, N_ENVS])
 
 
@@ -120,7 +122,7 @@ EVALUATIONS = {"no evaluations": 2, "many evaluations": 2 * 5}
 
 
 @pytest.mark.parametrize("name", BESIDE)
-@every_agent
+@two_agents
 def test_what_a_run_does_beside_training_has_no_effect(run_here, expected, out, agent, name):
     found = run_here(agent, out, *BESIDE[name])
     assert first_difference(found, expected(agent)) is None
@@ -128,7 +130,7 @@ def test_what_a_run_does_beside_training_has_no_effect(run_here, expected, out, 
     assert len(table) - 1 == EVALUATIONS.get(name, 3)
 
 
-@every_agent
+@two_agents
 def test_the_progress_bar_has_no_effect(monkeypatch, capsys, run_here, expected, out, agent):
     monkeypatch.setattr("hyperrl.run.callbacks.sys.stderr.isatty", lambda: True)
     found = run_here(agent, out)
@@ -136,13 +138,13 @@ def test_the_progress_bar_has_no_effect(monkeypatch, capsys, run_here, expected,
     assert first_difference(found, expected(agent)) is None
 
 
-@every_agent
+@two_agents
 def test_the_log_level_has_no_effect(caplog, run_here, expected, out, agent):
     with caplog.at_level(logging.DEBUG):
         assert first_difference(run_here(agent, out), expected(agent)) is None
 
 
-@every_agent
+@two_agents
 def test_what_the_process_did_before_has_no_effect(run_here, expected, out, agent):
     random.seed(11)
     np.random.seed(12)

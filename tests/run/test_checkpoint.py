@@ -117,18 +117,26 @@ def test_other_versions_and_threads_are_said():
 
 
 def test_pieces_of_the_buffer_that_somebody_removed_are_written_again(tmp_path):
-    agent = make()
+    agent, other = make(), make(seed=1)
     store = CheckpointStore(tmp_path)
-    checkpoints = saved(agent, store)
-    for segment in (tmp_path / "replay").iterdir():
-        segment.unlink()
-    agent.num_timesteps += 1
-    with pytest.warns(UserWarning, match="the whole replay buffer is written again"):
+    checkpoints = Checkpoints(agent, store, {})
+
+    def save_again():
+        for segment in (tmp_path / "replay").iterdir():
+            segment.unlink()
         assert checkpoints.save({})
+
+    calls = [AtRolloutStart(32, lambda: checkpoints.save({})), AtRolloutStart(40, save_again)]
+    with pytest.warns(UserWarning, match="the whole replay buffer is written again"):
+        agent.learn(48, callback=calls)
     checkpoint = store.load()
-    other = make(seed=1)
-    restored = []
     restorer = Checkpoints(other, store, {})
-    other.learn(48, callback=AtRolloutStart(0, lambda: restored.append(restorer.restore(checkpoint))))
-    filled = agent.replay_buffer.pos
-    assert (other.replay_buffer.rewards[:filled] == agent.replay_buffer.rewards[:filled]).all()
+    rows = {}
+
+    def restore():
+        restorer.restore(checkpoint)
+        rows["rewards"] = other.replay_buffer.rewards[: other.replay_buffer.pos].copy()
+
+    other.learn(48, callback=AtRolloutStart(0, restore))
+    assert len(rows["rewards"]) == 40
+    assert (rows["rewards"] == agent.replay_buffer.rewards[:40]).all()
