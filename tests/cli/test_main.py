@@ -34,7 +34,7 @@ def test_every_verb_has_a_main():
         assert callable(importlib.import_module(module).main)
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "list", "doctor"])
+@pytest.mark.parametrize("verb", ["train", "resume", "evaluate", "import", "list", "doctor"])
 def test_every_verb_explains_itself(capsys, verb):
     with pytest.raises(SystemExit) as stop:
         main([verb, "--help"])
@@ -69,7 +69,16 @@ BAD = [
     (["evaluate", ".", "--episodes", "0"], "episodes must be a whole number from 1"),
     (["list"], "list needs one of agents, envs, kinds"),
     (["list", "agent"], "unknown list 'agent', did you mean 'agents'?"),
-    (["doctor", "now"], "unrecognized options: now"),
+    (["doctor", "now"], "there is no folder"),
+    (["doctor", ".", "now"], "unrecognized options: now"),
+    (["resume"], "resume needs the folder of a run"),
+    (["resume", "none"], "there is no folder"),
+    (["resume", "."], "holds no run"),
+    (["resume", ".", "--step", "3"], "did you mean --steps?"),
+    (["import"], "import needs a model file"),
+    (["import", "model.zip"], "import needs --agent and --env"),
+    (["import", "model.zip", "--agent", "td4", "--env", "Ant-v5"], "unknown agent 'td4', did you mean 'td3'?"),
+    (["import", "none.zip", "--agent", "td3", "--env", "Ant-v5"], "there is no file"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The same seed trains the same bits, whatever else is set, another seed others: group I of the fault list."""
+"""The same seed trains the same bits, whatever else is set, another seed others (group I of the faults)."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from hyperrl.config import RunConfig
 from hyperrl.errors import ConfigError, RunFolderError, UnknownNameError
@@ -141,17 +142,45 @@ def test_a_checkpoint_is_found_by_name(tmp_path):
     folder = RunFolder.create(at(tmp_path))
     (folder.path / "status.json").write_text("{}")
     with pytest.raises(RunFolderError, match="has no checkpoint yet: its state is unknown"):
-        folder.checkpoint("final")
+        folder.checkpoint()
     folder.set_status("created", 0)
     with pytest.raises(RunFolderError, match="has no checkpoint yet: its state is created"):
-        folder.checkpoint("final")
-    for name in ("best", "final", "half"):
-        (folder.checkpoints / name).mkdir()
-        if name != "half":
-            (folder.checkpoints / name / "policy.safetensors").touch()
-    assert folder.checkpoint("best") == folder.checkpoints / "best"
-    with pytest.raises(UnknownNameError, match=r"'bst', did you mean 'best'\? \(valid: best, final\)"):
+        folder.checkpoint()
+    for steps, best in ((10, True), (20, False)):
+        folder.store.save(
+            steps, weights={"a": torch.zeros(1)}, state={"x": steps}, about={}, segments=(), best=best
+        )
+    found = {name: folder.checkpoint(name).steps for name in ("latest", "best", "10", "20")}
+    assert found == {"latest": 20, "best": 10, "10": 10, "20": 20}
+    with pytest.raises(UnknownNameError, match="'bst', did you mean 'best'"):
         folder.checkpoint("bst")
+
+
+def test_a_run_can_be_lengthened_and_its_manifest_says_who_went_on(tmp_path):
+    folder = RunFolder.create(at(tmp_path))
+    folder.close_manifest()
+    longer = dataclasses.replace(folder.config(), steps=7_000_000)
+    folder.change_steps(longer)
+    folder.note_resume(500)
+    folder.note_resume(900)
+    assert folder.config() == longer
+    manifest = folder.manifest()
+    assert manifest["finished"] is None
+    assert [entry["steps"] for entry in manifest["resumed"]] == [500, 900]
+    assert manifest["resumed"][0]["packages"] == manifest["packages"]
+
+
+def test_a_status_that_cannot_be_written_is_let_pass(tmp_path, monkeypatch):
+    folder = RunFolder.create(at(tmp_path))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hyperrl.run.folder.write_json", full)
+    folder.try_status("running", 5)
+    assert folder.status()["state"] == "created"
+    with pytest.raises(OSError, match="No space left"):
+        folder.set_status("running", 5)
 
 
 def test_the_manifest_is_json_with_the_versions(tmp_path):

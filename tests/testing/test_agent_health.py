@@ -12,9 +12,15 @@ from stable_baselines3.common.vec_env import VecEnvWrapper
 from hyperrl.errors import NonFiniteError
 from hyperrl.registry import agents
 from hyperrl.testing import AgentCheckError, check_agent
+from hyperrl.testing.agent_health import check_finite_predict, check_health
+from hyperrl.testing.agent_subject import Subject
 from tests.sb3.toys import DictEnv, PointEnv
 
 SMALL = {"policy_kwargs": {"net_arch": [8]}}
+
+
+def subject(agent_class):
+    return Subject(agent_class, PointEnv, "MlpPolicy", SMALL, steps=48)
 
 
 class Cleaning(VecEnvWrapper):
@@ -34,13 +40,6 @@ class Cleaning(VecEnvWrapper):
         if self.parts[1]:
             observations = np.nan_to_num(observations)
         return observations, rewards, dones, infos
-
-    # Memory of its own it has none, which makes it exact to resume.
-    def snapshot_state(self):
-        return {}
-
-    def restore_snapshot(self, snapshot):
-        pass
 
 
 class SwallowsRewards(TD3):
@@ -113,7 +112,7 @@ class Late(TD3):
 )
 def test_an_agent_that_learns_from_nan_is_caught(broken, sentence):
     with pytest.raises(AgentCheckError) as caught:
-        check_agent(broken, PointEnv, agent_kwargs=SMALL, exact_resume=False)
+        check_health(subject(broken))
     assert sentence in str(caught.value)
     assert str(caught.value).startswith(broken.__name__)
 
@@ -166,8 +165,13 @@ class FailsSomewhere(TD3):
 )
 def test_an_agent_that_acts_on_what_is_not_finite_is_caught(broken, sentence):
     with pytest.raises(AgentCheckError) as caught:
-        check_agent(broken, PointEnv, agent_kwargs=SMALL, finite_predict=True)
+        check_finite_predict(subject(broken), subject(broken).build())
     assert str(caught.value).startswith(f"{broken.__name__}.predict {sentence}")
+
+
+def test_learning_from_nan_is_part_of_the_whole_check():
+    with pytest.raises(AgentCheckError, match="Silent goes on learning"):
+        check_agent(Silent, PointEnv, agent_kwargs=SMALL)
 
 
 def test_an_agent_that_refuses_them_passes():

@@ -8,9 +8,15 @@ import torch as th
 from stable_baselines3 import PPO, TD3
 
 from hyperrl.testing import AgentCheckError, check_agent
+from hyperrl.testing.agent_resume import check_resume
+from hyperrl.testing.agent_subject import Subject
 from tests.sb3.toys import PointEnv
 
 SMALL = {"policy_kwargs": {"net_arch": [8]}}
+
+
+def subject(agent_class):
+    return Subject(agent_class, PointEnv, "MlpPolicy", SMALL, steps=48)
 
 
 class Nudged(TD3):
@@ -143,10 +149,15 @@ class LongMemory(PPO):
 )
 def test_an_agent_that_forgets_is_caught(broken, sentence):
     with pytest.raises(AgentCheckError) as caught:
-        check_agent(broken, PointEnv, agent_kwargs=SMALL)
+        check_resume(subject(broken), subject(broken).trained())
     assert sentence in str(caught.value)
     assert str(caught.value).startswith(broken.__name__)
     assert "\n" not in str(caught.value)
+
+
+def test_resuming_is_part_of_the_whole_check():
+    with pytest.raises(AgentCheckError, match="Remembering in 1 environment ends otherwise"):
+        check_agent(Remembering, PointEnv, agent_kwargs=SMALL)
 
 
 def test_long_rollouts_are_followed_by_another_one():
@@ -178,7 +189,7 @@ class CuredGenerator(Drawing):
 
 @pytest.mark.parametrize("cured", [Cured, CuredGenerator])
 def test_an_agent_that_tells_what_it_remembers_passes(cured):
-    check_agent(cured, PointEnv, agent_kwargs=SMALL)
+    check_resume(subject(cured), subject(cured).trained())
 
 
 class Unknown(PointEnv):
