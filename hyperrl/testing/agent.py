@@ -92,7 +92,7 @@ def check_agent(
             model.action_space, spaces.Box
         )
     _check_refusals(subject, model, continuous_only)
-    if finite_predict if finite_predict is not None else is_registered(agent_class):
+    if is_registered(agent_class) if finite_predict is None else finite_predict:
         check_finite_predict(subject, model)
     check_health(subject)
     if exact_resume:

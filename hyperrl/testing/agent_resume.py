@@ -1,4 +1,4 @@
-"""The part of `check_agent` that continues a run with another agent: it must end like one that never stopped."""
+"""The part of `check_agent` on stopped runs: they continue from a checkpoint as if they had never stopped."""
 
 from __future__ import annotations
 
@@ -92,14 +92,16 @@ class _Save(BaseCallback):
         steps = self.model.num_timesteps
         if self._amid_episodes or not max(self._first, 1) <= steps < self._total:
             return
-        checkpoints = _told(
-            lambda: Checkpoints(self.model, self._store, {}), f"{self._name} cannot be saved while it learns"
-        )
-        written = _told(lambda: checkpoints.save({}), f"{self._name} cannot be saved while it learns")
-        require(written, f"no checkpoint of {self._name} can be written here: {checkpoints.problem}")
+        problem = _told(self._write, f"{self._name} cannot be saved while it learns")
+        require(problem is None, f"no checkpoint of {self._name} can be written here: {problem}")
         # Stable-Baselines3's Monitor has the rewards of the episode so far.
         self._amid_episodes = all(self.training_env.get_attr("rewards"))
         self.saved_steps = steps
+
+    def _write(self) -> str | None:
+        checkpoints = Checkpoints(self.model, self._store, {})
+        checkpoints.save({})
+        return checkpoints.problem
 
     def _on_step(self) -> bool:
         return True
