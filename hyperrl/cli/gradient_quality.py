@@ -37,7 +37,7 @@ class GradientQualityArguments:
     seed: int = 0
     """Seed of states and actions."""
     checkpoint: str = "latest"
-    """Which weights of a run folder: final or best."""
+    """Which weights of a run folder: latest, best or a number of steps."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None
     """The table to write; by default eval/gradient_quality.csv beside the model."""
     agent: Annotated[str | None, tyro.conf.arg(metavar="AGENT")] = None

@@ -217,12 +217,13 @@ def _fault_of_each(verb: str, values: NDArray[Any]) -> str | None:
     return None if index is None else f"environment {index[0]} {verb} {values[index]}"
 
 
-def _parts(values: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a dict holds by key, or the one array there is under no name."""
+def _parts(values: Any) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield what a dict holds by key, or the one array there is under no name; numbers become arrays."""
     if isinstance(values, Mapping):
-        yield from values.items()
+        for key, part in values.items():
+            yield key, np.asarray(part)
     elif values is not None:
-        yield "", values
+        yield "", np.asarray(values)
 
 
 def _where(key: str, index: tuple[int, ...]) -> str:

@@ -343,3 +343,9 @@ def test_a_run_that_does_diverge_is_warned_of():
     agent = build("td3", rewards_of(1.0), gamma=0.9, learning_rate=10.0)
     (text,) = divergences(agent, 60)
     assert "the square root of train/critic_loss" in text
+
+
+def test_observations_that_are_plain_numbers_are_let_pass():
+    agent = PPO("MlpPolicy", "FrozenLake-v1", n_steps=64, batch_size=32, policy_kwargs={"net_arch": [8]})
+    agent.learn(64, callback=HealthCallback())
+    assert agent._episode_num or agent.ep_info_buffer  # An episode has ended, with its last observation.
