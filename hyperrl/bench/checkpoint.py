@@ -65,13 +65,19 @@ class Meter:
 
 def own_time() -> float:
     """Return the seconds since some moment, without those in which this thread waited for a processor."""
-    now = time.perf_counter()
+    while True:
+        waited, now = _waited(), time.perf_counter()
+        # Between the two readings another process may have had its turn.
+        if _waited() == waited:
+            return now - 1e-9 * waited
+
+
+def _waited() -> int:
+    """Return the nanoseconds that this thread was ready to run and did not; 0 where the system is silent."""
     try:
-        waited = int(_SCHEDULER.read_text().split()[1])
+        return int(_SCHEDULER.read_text().split()[1])
     except (OSError, ValueError, IndexError):
-        # Another system does not say, or has no such file: all time counts.
-        return now
-    return now - 1e-9 * waited
+        return 0
 
 
 class MeteredFiles(Files):

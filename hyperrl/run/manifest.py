@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -46,6 +47,12 @@ def build_manifest(seed: int) -> dict[str, Any]:
 
 def package_versions() -> dict[str, str | None]:
     """Return the versions of the packages that decide results; None where one is not installed."""
+    return dict(_package_versions())
+
+
+@functools.cache
+def _package_versions() -> dict[str, str | None]:
+    # Each is read from files, and every checkpoint asks.
     found: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
