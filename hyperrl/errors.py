@@ -86,23 +86,17 @@ class StateError(HyperRLError, TypeError):
 
 
 class WorkerError(HyperRLError, RuntimeError):
-    """An environment in a process of its own failed, died or no longer answers.
-
-    Attributes:
-        worker_traceback: The traceback in the environment's own process, empty where there is none.
-    """
+    """An environment in a process of its own failed, died or no longer answers."""
 
     worker_traceback: str = ""
+    """The traceback in the environment's own process, empty where there is none."""
 
 
 class RunStoppedError(HyperRLError):
-    """A run was asked to stop by a signal, and has stopped in good order.
-
-    Attributes:
-        exit_status: What the process should end with.
-    """
+    """A run was asked to stop by a signal, and has stopped in good order."""
 
     exit_status: int = 130
+    """What the process should end with."""
 
 
 def nearest_name(name: str, valid: Iterable[str], similarity: float = 0.5) -> str | None:

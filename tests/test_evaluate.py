@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -120,7 +121,8 @@ def test_a_run_that_cannot_be_written_is_evaluated_all_the_same(run, monkeypatch
     def refuse(*_):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("hyperrl.evaluate.write_text", refuse)
+    # The package's attribute of that name is the function.
+    monkeypatch.setattr(sys.modules["hyperrl.evaluate"], "write_text", refuse)
     with pytest.warns(UserWarning, match="episodes.csv cannot be written: Read-only file system"):
         result = evaluate(run.path, 2)
     assert result.file is None

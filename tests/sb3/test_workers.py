@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from multiprocessing import forkserver
 
 import gymnasium as gym
 import numpy as np
@@ -173,10 +174,16 @@ def test_environments_of_different_spaces_are_refused():
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
-def test_a_worker_loads_only_what_its_environment_needs(method):
+def test_a_worker_loads_only_what_its_environment_needs(method, monkeypatch):
+    # Another test may have told this process's fork server to load more; a new one starts without.
+    server = forkserver.ForkServer()
+    for name in ("ensure_running", "connect_to_new_process"):
+        monkeypatch.setattr(forkserver, name, getattr(server, name))
+    monkeypatch.setattr(forkserver, "_forkserver", server)
     venv = WorkerVecEnv([Faulty()], start_method=method)
     assert [venv.env_method("loaded", name) for name in ("torch", "stable_baselines3")] == [[False], [False]]
     venv.close()
+    server._stop()
 
 
 def test_an_agent_learns_in_workers():
