@@ -29,7 +29,7 @@ def digests(path):
 
 
 def test_a_finished_run_needs_more_steps(run):
-    with pytest.raises(RunFolderError, match="has all of its 300 steps: .* --steps 600"):
+    with pytest.raises(RunFolderError, match=r"has all of its 300 steps: .* --steps 600"):
         resume(run.path)
     with pytest.raises(RunFolderError, match="has all of its 300 steps"):
         resume(run.path, 200)

@@ -170,7 +170,15 @@ def test_a_preset_is_part_of_the_label_and_odd_names_make_files(tmp_path):
 
 
 def test_a_sweep_that_is_killed_leaves_no_run_behind(tmp_path):
-    command = [sys.executable, "-c", "from hyperrl.cli import main; main()", "bench", "learning", "--agents", "td3"]
+    command = [
+        sys.executable,
+        "-c",
+        "from hyperrl.cli import main; main()",
+        "bench",
+        "learning",
+        "--agents",
+        "td3",
+    ]
     command += ["--envs", "Pendulum-v1", "--steps", "1000000", "--seeds", "0", "--out", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     end = time.monotonic() + 90

@@ -77,7 +77,10 @@ BAD = [
     (["resume", ".", "--step", "3"], "did you mean --steps?"),
     (["import"], "import needs a model file"),
     (["import", "model.zip"], "import needs --agent and --env"),
-    (["import", "model.zip", "--agent", "td4", "--env", "Ant-v5"], "unknown agent 'td4', did you mean 'td3'?"),
+    (
+        ["import", "model.zip", "--agent", "td4", "--env", "Ant-v5"],
+        "unknown agent 'td4', did you mean 'td3'?",
+    ),
     (["import", "none.zip", "--agent", "td3", "--env", "Ant-v5"], "there is no file"),
 ]
 

@@ -5,8 +5,8 @@ from stable_baselines3 import TD3
 from stable_baselines3.common.logger import configure
 
 from hyperrl.config import RunConfig
-from hyperrl.run import RunFolder
 from hyperrl.errors import RunStoppedError
+from hyperrl.run import RunFolder
 from hyperrl.run.callbacks import Interval, RunCallback
 from hyperrl.run.checkpoint import Checkpoints
 from hyperrl.run.evaluations import Evaluations
