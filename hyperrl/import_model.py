@@ -34,7 +34,7 @@ def import_model(file: str | Path, config: RunConfig, *, trust_pickle: bool = Fa
 
     Args:
         file: What `model.save` wrote, a .zip file.
-        config: The run that the model came from; its `steps` are taken from the file.
+        config: The run that the model came from.
         trust_pickle: Whether the file may be opened although it holds pickles.
 
     Returns:
@@ -129,5 +129,6 @@ def _save(agent: BaseAlgorithm, config: RunConfig, folder: RunFolder, steps: int
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return " ".join(lines[0].split()) if lines else type(error).__name__
+    lines = [" ".join(line.split()) for line in str(error).strip().splitlines()]
+    # Torch's first line is a heading, its second names the first weight.
+    return lines[1 if len(lines) > 1 and lines[0].startswith("Error(s)") else 0] if lines else ""

@@ -99,8 +99,8 @@ def resume(run_dir: str | Path, steps: int | None = None) -> Run:
         torch.set_num_threads(config.threads)
         agent = _build(config, cls, agent_kwargs)
         try:
-            folder.change_steps(config)
             folder.note_resume(checkpoint.steps)
+            folder.change_steps(config)
             return _session(agent, config, folder, checkpoint)
         finally:
             _close_envs(agent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -19,8 +20,8 @@ VERBS = {
     "gradient-quality": ("hyperrl.cli.gradient_quality", "compare a critic's action gradient with rollouts"),
     "import": ("hyperrl.cli.importing", "make a run folder of a model of Stable-Baselines3"),
     "list": ("hyperrl.cli.listing", "show the agents, environments or hypernetwork kinds"),
-    "bench": ("hyperrl.bench.cli", "measure the speed of networks and gradient steps"),
-    "doctor": ("hyperrl.cli.doctor", "check this installation"),
+    "bench": ("hyperrl.bench.cli", "measure speed, learning and what faults destroy"),
+    "doctor": ("hyperrl.cli.doctor", "check this installation, or a run"),
 }
 
 
@@ -80,12 +81,15 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Print the sentence of a warning, without the place in the code that nobody asked for."""
-    print(f"hyperrl: warning: {message}", file=file or sys.stderr)
+    with contextlib.suppress(OSError):  # Whoever read it may be gone: no reason to end a run.
+        print(f"hyperrl: warning: {message}", file=file or sys.stderr, flush=True)
 
 
 def _say(sentence: str, error: BaseException) -> None:
     """Print a sentence, and after it where a run that had begun lies."""
-    print("; ".join([f"hyperrl: {sentence}", *getattr(error, "__notes__", ())]), file=sys.stderr)
+    with contextlib.suppress(OSError):
+        text = "; ".join([f"hyperrl: {sentence}", *getattr(error, "__notes__", ())])
+        print(text, file=sys.stderr, flush=True)
 
 
 def _usage() -> str:

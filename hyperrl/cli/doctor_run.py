@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 
 from hyperrl.cli.finding import Finding
-from hyperrl.errors import CheckpointError, HyperRLError, RunFolderError
+from hyperrl.errors import CheckpointError, RunFolderError, UnknownNameError
 from hyperrl.run.folder import RunFolder
 from hyperrl.run.manifest import package_versions
 
@@ -81,6 +81,9 @@ def _checkpoints(folder: RunFolder) -> Iterator[Finding]:
             yield Finding(name, "ok", "all files are what was written")
     for name in ("latest", "best") if names else ():
         try:
-            yield Finding(name, "ok", store.load(name).name)
-        except HyperRLError as error:
+            store.verify(name)
+            yield Finding(name, "ok", store.load(name, replay=False).name)
+        except CheckpointError as error:
             yield Finding(name, "FAIL", str(error))
+        except UnknownNameError:
+            continue  # A run that was imported has no best one.

@@ -116,7 +116,6 @@ def summary(run: Run) -> str:
     """
     folder = shlex.quote(str(run.folder.path))
     config = run.config
-    longer = f"hyperrl train {config.agent} --config {shlex.quote(str(run.folder.path / 'run.toml'))}"
     speed = f"({run.steps_per_second:.0f} steps/s)"
     returns = f"{run.return_before:.1f} before training, {run.return_after:.1f} after"
     lines = [
@@ -125,7 +124,7 @@ def summary(run: Run) -> str:
         "",
         "next:",
         f"  tensorboard --logdir {shlex.quote(str(run.folder.tensorboard))}",
-        f"  {longer} --steps {10 * config.steps}",
+        f"  hyperrl resume {folder} --steps {10 * config.steps}",
         f"  hyperrl evaluate {folder} --episodes 20",
         "",
         str(run.folder.path),

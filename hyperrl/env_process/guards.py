@@ -36,6 +36,24 @@ def settle_signals() -> None:
     signal.set_wakeup_fd(-1)
 
 
+def start_fork_server() -> None:
+    """Start the server that "forkserver" workers come from so that it outlives the signals of a run.
+
+    A terminal and a batch system signal every process of a run. Were the server to end, its workers would be
+    told that their parent has.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    names = [name for name in (*_LEFT_TO_THE_PARENT, "SIGUSR1") if hasattr(signal, name)]
+    previous = {name: signal.signal(getattr(signal, name), signal.SIG_IGN) for name in names}
+    try:
+        # What is ignored stays ignored in the program that is started; each worker settles its own.
+        forkserver.ensure_running()
+    finally:
+        for name, handler in previous.items():
+            signal.signal(getattr(signal, name), signal.SIG_DFL if handler is None else handler)
+
+
 def write_stacks(file: int) -> None:
     """Write this process's Python stack to a file when it crashes, and when the parent asks for it.
 

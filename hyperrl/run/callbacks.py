@@ -101,20 +101,23 @@ class RunCallback(BaseCallback):
         if self._resume_from is not None:
             self._restore(self._resume_from)
             self._resume_from = None
+            self._evaluate_first()
             return
         steps = self.model.num_timesteps
         if steps == 0:
-            # So that a run that is killed in its first minutes can be resumed, too.
-            self.save(best=self._evaluations.best_steps == 0)
+            # So that a run that is killed in its first evaluation can be resumed, too.
+            self.save(best=True)
+            self._evaluate_first()
         best = False
         if self._evaluation_due.passed(steps) and steps < self._steps:
             best = self._evaluations.run(self.model)
             self._show_return()
         stop = self._signals.received is not None
-        if self._checkpoint_due.passed(steps) or best or stop:
+        due = self._checkpoint_due.passed(steps) or best
+        if due or (stop and self._checkpoints.saved_steps != steps):
             self.save(best)
         if stop:
-            raise self._signals.error(steps)
+            raise self._signals.error(steps, self._checkpoints.saved_steps, self._checkpoints.problem)
 
     def _on_step(self) -> bool:
         if self._bar is not None:
@@ -145,6 +148,12 @@ class RunCallback(BaseCallback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+    def _evaluate_first(self) -> None:
+        """Measure where training begins, unless an earlier process has done so."""
+        if self._evaluations.last_steps < 0:
+            self._evaluations.run(self.model)
+            self._show_return()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         run, notes = self._checkpoints.restore(checkpoint)

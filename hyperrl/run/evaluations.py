@@ -100,7 +100,14 @@ class Evaluations:
         self.best, self.best_steps = state["best"], state["best_steps"]
         self.first_return, self.last_return = state["first_return"], state["last_return"]
         self.last_steps = state["last_steps"]
-        _forget_after(self._file, self.last_steps)
+        try:
+            _forget_after(self._file, self.last_steps)
+        except OSError as error:
+            warnings.warn(
+                f"{self._file} cannot be written ({error.strerror or error}): rows of evaluations that are "
+                "made again stay in it twice",
+                stacklevel=3,
+            )
 
     def _append(self, seconds: float, returns: NDArray[np.float64]) -> None:
         text = io.StringIO()

@@ -181,11 +181,19 @@ class RunFolder:
 
         Args:
             steps: Environment steps at which it continues.
+
+        Raises:
+            RunFolderError: It cannot be written; it is unchanged then.
         """
         manifest = self.manifest()
         now = {key: value for key, value in build_manifest(manifest["seed"]).items() if key != "finished"}
         resumed = [*manifest.get("resumed", []), {"steps": steps, **now}]
-        write_json(self.path / "manifest.json", {**manifest, "finished": None, "resumed": resumed})
+        try:
+            write_json(self.path / "manifest.json", {**manifest, "finished": None, "resumed": resumed})
+        except OSError as error:
+            raise RunFolderError(
+                f"{self.path / 'manifest.json'} cannot be written: {error.strerror or error}"
+            ) from error
 
     def checkpoint(self, name: str = "latest", *, replay: bool = True) -> Checkpoint:
         """Read and verify a checkpoint.
@@ -202,7 +210,10 @@ class RunFolder:
         store = self.store
         if not store.names():
             state = self.status().get("state", "unknown")
-            raise CheckpointError(f"the run {self.path} has no checkpoint yet: its state is {state}")
+            raise CheckpointError(
+                f"the run {self.path} has no checkpoint yet: its state is {state}; begin it again "
+                f"with: hyperrl train AGENT --config {self.path / 'run.toml'}"
+            )
         return store.load(name, replay=replay)
 
     def change_steps(self, config: RunConfig) -> None:

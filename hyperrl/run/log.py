@@ -56,4 +56,12 @@ def run_logger(folder: Path, purge_step: int | None = None) -> Logger:
         folder: The folder.
         purge_step: See `EventFile`.
     """
-    return Logger(str(folder), [EventFile(folder, purge_step)])
+    try:
+        return Logger(str(folder), [EventFile(folder, purge_step)])
+    except OSError as error:
+        warnings.warn(
+            f"TensorBoard's log cannot be written to {folder} ({error.strerror or error}): training goes on "
+            "without",
+            stacklevel=2,
+        )
+        return Logger(str(folder), [])

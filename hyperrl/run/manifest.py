@@ -47,14 +47,14 @@ def build_manifest(seed: int) -> dict[str, Any]:
 
 def package_versions() -> dict[str, str | None]:
     """Return the versions of the packages that decide results; None where one is not installed."""
-    return dict(_package_versions())
+    return dict(_versions(PACKAGES))
 
 
 @functools.cache
-def _package_versions() -> dict[str, str | None]:
+def _versions(names: tuple[str, ...]) -> dict[str, str | None]:
     # Each is read from files, and every checkpoint asks.
     found: dict[str, str | None] = {}
-    for name in PACKAGES:
+    for name in names:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -46,9 +46,9 @@ def run_session(
         HyperRLError: A value became NaN or infinite, an environment failed, or the last checkpoint could not
             be written.
     """
-    folder.try_status("running", 0 if resume_from is None else resume_from.steps)
     # With `tensorboard_log` Stable-Baselines3 would add a folder of its own below.
     logger = run_logger(folder.tensorboard, None if resume_from is None else resume_from.steps + 1)
+    folder.try_status("running", 0 if resume_from is None else resume_from.steps)
     agent.set_logger(logger)
     try:
         with StopSignals() as signals:
@@ -92,8 +92,6 @@ def _learn(
         resume_from=resume_from,
     )
     try:
-        if resume_from is None:
-            evaluations.run(agent)
         agent.learn(config.steps, callback=CallbackList([HealthCallback(), callback]))
         seconds = evaluations.seconds_of_learning()
         best = evaluations.run(agent)

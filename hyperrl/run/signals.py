@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -58,14 +59,20 @@ class StopSignals:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._previous.clear()
 
-    def error(self, steps: int) -> RunStoppedError:
+    def error(self, steps: int, saved_steps: int, problem: str | None) -> RunStoppedError:
         """Return the error that ends a run after a signal.
 
         Args:
             steps: Environment steps at which the run was stopped.
+            saved_steps: Environment steps of the last checkpoint, -1 for none.
+            problem: Why none could be written now.
         """
         name = self.received or "SIGINT"
-        stopped = RunStoppedError(f"stopped by {name} after {steps:,} steps, with a checkpoint")
+        kept = "with a checkpoint"
+        if problem is not None:
+            last = f"the last one is that of {saved_steps:,} steps" if saved_steps >= 0 else "there is none"
+            kept = f"without a checkpoint ({problem}): {last}"
+        stopped = RunStoppedError(f"stopped by {name} after {steps:,} steps, {kept}")
         stopped.exit_status = EXIT_STATUS[name]
         return stopped
 
@@ -78,4 +85,5 @@ class StopSignals:
         self.received = name
         note = "; press Ctrl-C again to stop at once" if name == "SIGINT" else ""
         # Not `print`: the signal may have come in the middle of another one.
-        os.write(2, f"\nhyperrl: {name}: saving a checkpoint, then stopping{note}\n".encode())
+        with contextlib.suppress(OSError):  # Whoever read it may be gone.
+            os.write(2, f"\nhyperrl: {name}: saving a checkpoint, then stopping{note}\n".encode())

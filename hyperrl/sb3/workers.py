@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvObs, VecEnvStepReturn
 
 from hyperrl.env_process.batches import common_spaces, stacked
+from hyperrl.env_process.guards import start_fork_server
 from hyperrl.env_process.handle import BEAT, EnvironmentFailedError, Worker, end_all
 from hyperrl.env_process.settings import check_settings, chosen_start_method
 from hyperrl.errors import ConfigError, ShapeError, StateError, UnsupportedEnvError, WorkerError
@@ -89,7 +90,10 @@ class WorkerVecEnv(SubprocVecEnv):
         self._restarts_of = [0] * len(env_fns)
         self._resets: list[tuple[int | None, dict[str, Any]]] = [(None, {}) for _ in env_fns]
         self._last: list[Any] = [None] * len(env_fns)
-        self._context = multiprocessing.get_context(chosen_start_method(start_method))
+        method = chosen_start_method(start_method)
+        if method == "forkserver":
+            start_fork_server()
+        self._context = multiprocessing.get_context(method)
         self._timeouts = (start_timeout, step_timeout)
         self._functions = [{"env_fn": fn, "capture": capture, "restore": restore} for fn in env_fns]
         # The handles stand where SubprocVecEnv has its pipes: what it does with them works with these.

@@ -1,7 +1,9 @@
+import dataclasses
 import json
 import shutil
 
 import pytest
+import torch
 
 from hyperrl.cli import doctor, main
 from hyperrl.run import RunFolder
@@ -79,3 +81,21 @@ def test_a_run_without_checkpoints(capsys, run):
     shutil.rmtree(run.checkpoints)
     assert main(["doctor", str(run.path)]) == 0
     assert "none yet" in lines_of(capsys)["checkpoints"]
+
+
+def test_a_damaged_pointer_is_found(capsys, run):
+    file = run.checkpoints / "latest.json"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    assert main(["doctor", str(run.path)]) == 1
+    lines = lines_of(capsys)
+    assert "FAIL" in lines["latest"]
+    assert " ok " in lines["best"]
+
+
+def test_a_run_without_a_best_checkpoint_is_sound(capsys, finished_run, tmp_path):
+    run = RunFolder.create(dataclasses.replace(finished_run.config, out=str(tmp_path / "other")))
+    run.store.save(3, weights={"a": torch.zeros(1)}, state={}, about={})
+    assert main(["doctor", str(run.path)]) == 0
+    assert "best" not in lines_of(capsys)

@@ -1,3 +1,4 @@
+import dataclasses
 import shlex
 
 import pytest
@@ -36,7 +37,7 @@ def test_train_leaves_a_run_prints_the_next_commands_and_the_folder_last(capsys,
     commands = [shlex.split(line) for line in lines if line.startswith("  ")]
     assert commands == [
         ["tensorboard", "--logdir", str(out / "tb")],
-        ["hyperrl", "train", "td3", "--config", str(out / "run.toml"), "--steps", "2000"],
+        ["hyperrl", "resume", str(out), "--steps", "2000"],
         ["hyperrl", "evaluate", str(out), "--episodes", "20"],
     ]
     config = RunFolder.open(out).config()
@@ -44,10 +45,9 @@ def test_train_leaves_a_run_prints_the_next_commands_and_the_folder_last(capsys,
     assert config.agent_kwargs["policy_kwargs"] == {"net_arch": [16]}
     assert RunFolder.open(out).status()["state"] == "finished"
 
-    assert main([*commands[1][1:4], *commands[1][4:], "--print-config"]) == 0
-    longer = RunConfig.from_toml(capsys.readouterr().out)
-    assert longer.steps == 2000
-    assert longer.agent_kwargs == config.agent_kwargs
+    assert main([*commands[1][1:-1], "220"]) == 0
+    assert capsys.readouterr().out.startswith("td3 on Pendulum-v1, 220 steps in ")
+    assert RunFolder.open(out).config() == dataclasses.replace(config, steps=220)
 
     assert main([*commands[2][1:-1], "2"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(out / "eval" / "episodes.csv")

@@ -112,3 +112,15 @@ sys.exit(main(["train", "td3", "--env", "Pendulum-v1", "--steps", "60", "--out",
 """
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=120, stdin=subprocess.DEVNULL)
     assert RunFolder.open(tmp_path / "run").status()["state"] == "finished"
+
+
+def test_a_place_for_logs_that_cannot_be_used_is_a_warning(stopped):
+    for file in stopped.tensorboard.iterdir():
+        file.unlink()
+    stopped.tensorboard.rmdir()
+    stopped.tensorboard.write_text("no folder")
+    with pytest.warns(
+        UserWarning, match="TensorBoard's log cannot be written to .*: training goes on without"
+    ):
+        resume(stopped.path)
+    assert stopped.status()["state"] == "finished"

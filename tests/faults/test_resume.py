@@ -1,9 +1,12 @@
 """Killed anywhere, a run continues bit for bit (group B of the fault list), in real processes."""
 
 import json
+import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -27,7 +30,7 @@ def strike(process, out, number, random_number, at=0):
     """Send a signal at some moment after the next checkpoint, which is not before a step."""
     before = max(saved_steps(out), at - 1)
     wait_for(lambda: saved_steps(out) > before)
-    time.sleep(random_number.uniform(0, 0.08))
+    time.sleep(random_number.uniform(0, 0.02))
     process.kill(signal.Signals[number])
     return process.wait()
 
@@ -101,9 +104,38 @@ def test_a_second_interrupt_ends_the_process_at_once(server, command, tmp_path):
     assert "Traceback" not in process.output()
 
 
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGUSR1"])
+def test_a_signal_to_all_processes_of_a_run_finds_its_workers_alive(
+    server, command, straight, tmp_path, number
+):
+    out = tmp_path / "run"
+    process = server.start(*command("td3", "Pendulum-v1", 2, out), "--workers")
+    wait_for(lambda: saved_steps(out) >= 40)
+    os.killpg(process.pid, signal.Signals[number])
+    assert process.wait() == EXIT_STATUS[number], process.output()
+    assert f"stopped by {number} after" in process.output()
+    resumed = server.run("resume", out)
+    assert resumed.wait() == 0, resumed.output()
+    assert json.loads((out / "status.json").read_text())["state"] == "finished"
+
+
+def test_a_run_whose_output_nobody_reads_any_more_still_stops_in_order(command, tmp_path):
+    out = tmp_path / "run"
+    code = "import sys; from hyperrl.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = map(str, command("td3", "Pendulum-v1", 1, out))
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE)
+    process.stderr.close()
+    wait_for(lambda: saved_steps(out) >= 0)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 143
+    assert RunFolder(out).status()["state"] == "stopped"
+
+
 def test_only_one_process_trains_in_a_folder(server, command, tmp_path):
     out = tmp_path / "run"
-    process = server.start(*command("td3", "Pendulum-v1", 1, out), "--set", "steps=100000")
+    arguments = command("td3", "Pendulum-v1", 1, out)
+    arguments[arguments.index("--steps") + 1] = "100000"
+    process = server.start(*arguments)
     wait_for(lambda: saved_steps(out) > 0)
     second = server.run("resume", out)
     assert second.wait() == 2

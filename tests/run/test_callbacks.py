@@ -57,7 +57,7 @@ def test_evaluations_come_at_their_steps_and_never_at_the_end(folder, agent, eva
     asked = []
     evaluations = Evaluations(folder, lambda a: [asked.append(a.num_timesteps) or 1.0])
     agent.learn(steps, callback=callback_for(folder, agent, evaluations, eval_every, steps))
-    assert asked == expected
+    assert asked == [0, *expected]
 
 
 def test_steps_of_several_environments_at_once_miss_no_evaluation(folder):
@@ -76,7 +76,7 @@ def test_steps_of_several_environments_at_once_miss_no_evaluation(folder):
     asked = []
     evaluations = Evaluations(folder, lambda a: [asked.append(a.num_timesteps) or 1.0])
     agent.learn(70, callback=callback_for(folder, agent, evaluations, 10, 70))
-    assert asked == [14, 21, 35, 42, 56, 63]
+    assert asked == [0, 14, 21, 35, 42, 56, 63]
 
 
 def test_the_table_has_every_episode_and_the_best_is_known(folder, agent):
@@ -151,21 +151,27 @@ def test_intervals():
 
 
 def test_checkpoints_come_at_their_steps_and_at_the_best_evaluation(folder, agent):
-    results = iter([1.0, 5.0, 2.0])
+    results = iter([0.0, 1.0, 5.0, 2.0])
     evaluations = Evaluations(folder, lambda a: [next(results)])
     saved = []
     callback = callback_for(folder, agent, evaluations, 40, 160, checkpoint_every=60)
     keep = callback.save
     callback.save = lambda best=False, ended=False: saved.append((agent.num_timesteps, best)) or keep(best)
     agent.learn(160, callback=callback)
-    assert saved == [(0, False), (40, True), (60, False), (80, True), (120, False)]
+    assert saved == [(0, True), (40, True), (60, False), (80, True), (120, False)]
     assert folder.checkpoint("best").steps == 80
     assert folder.checkpoint().steps == 120
 
 
 def test_a_signal_ends_the_run_with_a_checkpoint(folder, agent):
     signals = StopSignals()
-    evaluations = Evaluations(folder, lambda a: [signals.__setattr__("received", "SIGTERM") or 1.0])
+
+    def returns_of(agent):
+        if agent.num_timesteps:
+            signals.received = "SIGTERM"
+        return [1.0]
+
+    evaluations = Evaluations(folder, returns_of)
     callback = callback_for(folder, agent, evaluations, 30, 100, signals=signals)
     with pytest.raises(RunStoppedError, match="stopped by SIGTERM after 30 steps") as caught:
         agent.learn(100, callback=callback)

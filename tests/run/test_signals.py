@@ -13,7 +13,7 @@ def test_the_first_signal_is_remembered_with_its_exit_status(name, status, capfd
         assert signals.received is None
         os.kill(os.getpid(), signal.Signals[name])
         assert signals.received == name
-        error = signals.error(1234)
+        error = signals.error(1234, 1234, None)
     assert error.exit_status == status
     assert str(error) == f"stopped by {name} after 1,234 steps, with a checkpoint"
     assert f"hyperrl: {name}: saving a checkpoint, then stopping" in capfd.readouterr().err
@@ -62,3 +62,21 @@ def test_another_thread_installs_nothing():
     thread.start()
     thread.join()
     assert during == [(before, None)]
+
+
+@pytest.mark.parametrize(
+    ("saved", "text"), [(140, "the last one is that of 140 steps"), (-1, "there is none")]
+)
+def test_a_checkpoint_that_could_not_be_written_is_not_claimed(saved, text):
+    error = StopSignals().error(246, saved, "No space left on device")
+    assert str(error).endswith(f"246 steps, without a checkpoint (No space left on device): {text}")
+
+
+def test_a_reader_that_is_gone_does_not_end_the_run(monkeypatch):
+    def broken(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("hyperrl.run.signals.os.write", broken)
+    with StopSignals() as signals:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.received == "SIGTERM"
