@@ -192,8 +192,9 @@ def _weights(agent: BaseAlgorithm) -> dict[str, Tensor]:
     weights = {
         name: tensor.detach().cpu().clone().contiguous() for name, tensor in agent.policy.state_dict().items()
     }
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+    # Buffers may hold infinity on purpose, in a mask for example.
+    for name in dict(agent.policy.named_parameters()):
+        if not bool(torch.isfinite(weights[name]).all()):
             raise NonFiniteError(
                 f"the weight {name} of the policy is not finite after {agent.num_timesteps} steps"
             )

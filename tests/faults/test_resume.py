@@ -78,15 +78,21 @@ def test_five_kills_in_a_row_change_nothing(server, command, straight, tmp_path,
     assert_equal(out, straight(agent, env, n_envs))
 
 
-def test_a_run_can_move_and_continue_anywhere(command, straight, server, other_server, tmp_path):
+@pytest.mark.parametrize("change", ["nothing", "hash seed", "working directory", "moved folder"])
+@pytest.mark.parametrize("agent", AGENTS)
+def test_a_run_continues_anywhere(command, straight, server, other_server, tmp_path, agent, change):
     out, elsewhere = tmp_path / "run", tmp_path / "a new place" / "rün"
-    process = server.start(*command("hyper-td3", "Pendulum-v1", 1, out))
+    process = server.start(*command(agent, "Pendulum-v1", 1, out))
     assert strike(process, out, "SIGKILL", random.Random(0)) == -9
-    elsewhere.parent.mkdir()
-    shutil.move(out, elsewhere)
-    resumed = other_server.run("resume", elsewhere, cwd=tmp_path)
+    if change == "moved folder":
+        elsewhere.parent.mkdir()
+        shutil.move(out, elsewhere)
+        out = elsewhere
+    host = other_server if change == "hash seed" else server
+    inside = change == "working directory"
+    resumed = host.run("resume", "run" if inside else out, cwd=tmp_path if inside else None)
     assert resumed.wait() == 0, resumed.output()
-    assert_equal(elsewhere, straight("hyper-td3", "Pendulum-v1", 1))
+    assert_equal(out, straight(agent, "Pendulum-v1", 1))
 
 
 def test_a_second_interrupt_ends_the_process_at_once(server, command, tmp_path):

@@ -140,3 +140,10 @@ def test_pieces_of_the_buffer_that_somebody_removed_are_written_again(tmp_path):
     other.learn(48, callback=AtRolloutStart(0, restore))
     assert len(rows["rewards"]) == 40
     assert (rows["rewards"] == agent.replay_buffer.rewards[:40]).all()
+
+
+def test_a_mask_of_infinity_is_no_broken_weight(tmp_path):
+    agent = make()
+    agent.policy.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+    saved(agent, CheckpointStore(tmp_path))
+    assert CheckpointStore(tmp_path).load().weights()["mask"].tolist() == [0.0, -torch.inf]
