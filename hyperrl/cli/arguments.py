@@ -6,13 +6,22 @@ import contextlib
 import io
 import re
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
 from hyperrl.errors import UsageError
 
 Arguments = TypeVar("Arguments")
+
+
+def flag(metavar: str) -> Any:
+    """Return how an argument appears in the help, for `typing.Annotated`.
+
+    Args:
+        metavar: What stands for its value.
+    """
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
 
 
 def parse(form: Callable[..., Arguments], argv: Sequence[str], verb: str) -> Arguments:

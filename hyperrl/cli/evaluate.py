@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from hyperrl.cli.arguments import parse
+from hyperrl.cli.arguments import flag, parse
 from hyperrl.config import parse_value
 from hyperrl.errors import UsageError
-
-
-def _flag(metavar: str) -> Any:
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
 
 
 @dataclass(frozen=True)
 class EvaluateArguments:
     """Play deterministic episodes with seeds that the run has not used, and write DIR/eval/episodes.csv."""
 
-    run: tyro.conf.Positional[Annotated[str, _flag("DIR")]] = ""
+    run: tyro.conf.Positional[Annotated[str, flag("DIR")]] = ""
     """The run's folder."""
-    episodes: Annotated[str, _flag("K")] = "20"
+    episodes: Annotated[str, flag("K")] = "20"
     """How many episodes (20)."""
-    seed: Annotated[str, _flag("S")] = "0"
+    seed: Annotated[str, flag("S")] = "0"
     """Seed of this evaluation (0)."""
-    checkpoint: Annotated[str, _flag("latest|best|STEPS")] = "latest"
+    checkpoint: Annotated[str, flag("latest|best|STEPS")] = "latest"
     """Which weights (latest)."""
 
 

@@ -5,36 +5,32 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from hyperrl.cli.arguments import parse
+from hyperrl.cli.arguments import flag, parse
 from hyperrl.errors import UsageError
 from hyperrl.registry import agents
-
-
-def _flag(metavar: str) -> Any:
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
 
 
 @dataclass(frozen=True)
 class ImportArguments:
     """Make a run folder of a model that Stable-Baselines3 saved; its path is printed last."""
 
-    model: tyro.conf.Positional[Annotated[str, _flag("MODEL.zip")]] = ""
+    model: tyro.conf.Positional[Annotated[str, flag("MODEL.zip")]] = ""
     """What model.save wrote."""
-    agent: Annotated[str | None, _flag("AGENT")] = None
+    agent: Annotated[str | None, flag("AGENT")] = None
     """Name of its algorithm, see `hyperrl list agents`."""
-    env: Annotated[str | None, _flag("ID")] = None
+    env: Annotated[str | None, flag("ID")] = None
     """Gymnasium id of its environment."""
-    out: Annotated[str | None, _flag("DIR")] = None
+    out: Annotated[str | None, flag("DIR")] = None
     """Run folder, new or empty ($HYPERRL_RUNS or ./runs, then ENV/AGENT/TIME-sSEED)."""
-    preset: Annotated[str | None, _flag("NAME")] = None
+    preset: Annotated[str | None, flag("NAME")] = None
     """One of the agent's presets (default)."""
-    set: Annotated[tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]], _flag("KEY=VALUE")] = ()
+    set: Annotated[tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]], flag("KEY=VALUE")] = ()
     """Arguments that the model was trained with where they differ from the preset's, in TOML."""
-    policy: Annotated[str | None, _flag("NAME")] = None
+    policy: Annotated[str | None, flag("NAME")] = None
     """MlpPolicy, CnnPolicy or MultiInputPolicy (MlpPolicy)."""
     trust_pickle: tyro.conf.FlagCreatePairsOff[bool] = False
     """Open the file, although such files can run code when they are loaded."""

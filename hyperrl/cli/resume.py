@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from hyperrl.cli.arguments import parse
+from hyperrl.cli.arguments import flag, parse
 from hyperrl.config import parse_value
 from hyperrl.errors import UsageError
-
-
-def _flag(metavar: str) -> Any:
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
 
 
 @dataclass(frozen=True)
@@ -24,9 +20,9 @@ class ResumeArguments:
     On the same machine the result is bit for bit what the run would have come to without the stop.
     """
 
-    run: tyro.conf.Positional[Annotated[str, _flag("DIR")]] = ""
+    run: tyro.conf.Positional[Annotated[str, flag("DIR")]] = ""
     """The run's folder."""
-    steps: Annotated[str | None, _flag("N")] = None
+    steps: Annotated[str | None, flag("N")] = None
     """A new length of the whole run, in environment steps (as configured)."""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from hyperrl.cli.arguments import parse
+from hyperrl.cli.arguments import flag, parse
 from hyperrl.config import parse_value
 from hyperrl.errors import UsageError
 from hyperrl.registry import agents
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 _TEXTS = ("env", "out", "preset", "device", "policy")
 
 
-def _flag(metavar: str) -> Any:
-    # Numbers stay text here: the configuration checks them, in the same words as those of a file.
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
-
-
 @dataclass(frozen=True)
 class TrainArguments:
     """Train an agent and leave a run folder, whose path is printed last.
@@ -35,36 +30,37 @@ class TrainArguments:
     later win.
     """
 
-    agent: tyro.conf.Positional[Annotated[str, _flag("AGENT")]] = ""
+    # Numbers stay text here: the configuration checks them, in the same words as those of a file.
+    agent: tyro.conf.Positional[Annotated[str, flag("AGENT")]] = ""
     """Name of the agent, see `hyperrl list agents`."""
-    env: Annotated[str | None, _flag("ID")] = None
+    env: Annotated[str | None, flag("ID")] = None
     """Gymnasium id of the environment, see `hyperrl list envs`."""
-    steps: Annotated[str | None, _flag("N")] = None
+    steps: Annotated[str | None, flag("N")] = None
     """Environment steps to train for (1000000)."""
-    seed: Annotated[str | None, _flag("S")] = None
+    seed: Annotated[str | None, flag("S")] = None
     """Seed of the run (0)."""
-    out: Annotated[str | None, _flag("DIR")] = None
+    out: Annotated[str | None, flag("DIR")] = None
     """Run folder, new or empty ($HYPERRL_RUNS or ./runs, then ENV/AGENT/TIME-sSEED)."""
-    preset: Annotated[str | None, _flag("NAME")] = None
+    preset: Annotated[str | None, flag("NAME")] = None
     """One of the agent's presets (default)."""
-    config: Annotated[str | None, _flag("FILE.toml")] = None
+    config: Annotated[str | None, flag("FILE.toml")] = None
     """Settings in the form of a preset or of a run's run.toml."""
-    set: Annotated[tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]], _flag("KEY=VALUE")] = ()
+    set: Annotated[tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]], flag("KEY=VALUE")] = ()
     """Single settings, in TOML: arguments of the agent such as batch_size=128 or
     policy_kwargs.net_arch=[64,64], or of the run such as eval_every=5000."""
-    device: Annotated[str | None, _flag("auto|cpu|cuda")] = None
+    device: Annotated[str | None, flag("auto|cpu|cuda")] = None
     """Where the networks run (auto)."""
-    n_envs: Annotated[str | None, _flag("N")] = None
+    n_envs: Annotated[str | None, flag("N")] = None
     """Environments stepped together (1)."""
-    threads: Annotated[str | None, _flag("N")] = None
+    threads: Annotated[str | None, flag("N")] = None
     """CPU threads of torch (1)."""
-    policy: Annotated[str | None, _flag("NAME")] = None
+    policy: Annotated[str | None, flag("NAME")] = None
     """MlpPolicy, CnnPolicy or MultiInputPolicy (MlpPolicy)."""
-    eval_every: Annotated[str | None, _flag("N")] = None
+    eval_every: Annotated[str | None, flag("N")] = None
     """Steps between evaluations; 0 evaluates before and after only (10000)."""
-    eval_episodes: Annotated[str | None, _flag("N")] = None
+    eval_episodes: Annotated[str | None, flag("N")] = None
     """Episodes of each evaluation (5)."""
-    checkpoint_every: Annotated[str | None, _flag("N")] = None
+    checkpoint_every: Annotated[str | None, flag("N")] = None
     """Steps between checkpoints; 0 writes them at the best evaluations and at the end only (10000)."""
     workers: tyro.conf.FlagCreatePairsOff[bool] = False
     """Run each environment in a process of its own."""

@@ -443,6 +443,8 @@ def test_close_in_the_middle_of_a_step_that_hangs(short_close):
     with workers(Faulty("hang"), Faulty()) as venv:
         venv.reset()
         venv.step_async(ACTIONS)
+        pids = [process.pid for process in venv.processes]
+    assert all_gone(pids, 0.0) == []
 
 
 def sockets(pid):

@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 import torch
 from stable_baselines3 import PPO, SAC, TD3
@@ -100,7 +102,9 @@ def test_a_full_disk_is_a_warning_and_training_goes_on(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="No space left on device; training goes on, .* of 32 steps"):
         assert not checkpoints.save({})
     assert checkpoints.problem == "No space left on device"
-    assert not checkpoints.save({})  # No second warning within the minute: pytest would fail on it.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # There is no second warning within the minute.
+        assert not checkpoints.save({})
     monkeypatch.undo()
     assert checkpoints.save({})
     assert checkpoints.problem is None

@@ -51,7 +51,7 @@ def test_a_process_that_dies_lets_go(tmp_path, holder, number):
 def test_a_process_that_ends_lets_go(tmp_path, holder):
     holder.communicate("")
     with RunLock(tmp_path):
-        pass
+        assert json.loads((tmp_path / "owner.json").read_text())["pid"] == os.getpid()
 
 
 def test_the_same_process_cannot_take_it_twice(tmp_path):
@@ -62,7 +62,8 @@ def test_the_same_process_cannot_take_it_twice(tmp_path):
 def test_it_can_be_taken_again(tmp_path):
     for _ in range(2):
         with RunLock(tmp_path):
-            pass
+            assert (tmp_path / "owner.json").exists()
+        assert not (tmp_path / "owner.json").exists()
 
 
 def test_an_unreadable_owner_is_left_out(tmp_path):
