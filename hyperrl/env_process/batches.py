@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from hyperrl.errors import WorkerError
+from hyperrl.errors import UnsupportedSpaceError, WorkerError
 
 
 def stacked(observations: Sequence[Any], space: spaces.Space[Any]) -> Any:
@@ -36,7 +36,9 @@ def common_spaces(pairs: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
 
     Raises:
         WorkerError: Shapes or types differ. Bounds may differ, those of the first environment count.
+        UnsupportedSpaceError: Observations cannot become a batch.
     """
+    _check_stackable(pairs[0][0])
     for index, pair in enumerate(pairs):
         for name, first, other in zip(("observation", "action"), pairs[0], pair, strict=True):
             if _layout(first) != _layout(other):
@@ -45,6 +47,20 @@ def common_spaces(pairs: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
                     f"environment 0"
                 )
     return pairs[0]
+
+
+def _check_stackable(space: spaces.Space[Any]) -> None:
+    parts = [space]
+    if isinstance(space, spaces.Dict):
+        parts = list(space.spaces.values())
+    elif isinstance(space, spaces.Tuple):
+        parts = list(space.spaces)
+    for part in parts:
+        if part.shape is None or part.dtype is None:
+            raise UnsupportedSpaceError(
+                f"the observation space of environment 0 has the part {part}, where arrays, or one Dict or "
+                f"Tuple of them, are right: wrap the environment in gymnasium.wrappers.FlattenObservation"
+            )
 
 
 def _layout(space: spaces.Space[Any]) -> Any:

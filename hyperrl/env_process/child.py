@@ -44,6 +44,7 @@ def run(task: Task, end: socket.socket, stacks: Connection) -> None:
     """
     guards.settle_signals()
     guards.write_stacks(stacks.fileno())
+    guards.release_signals()
     channels.forget_inherited()
     guards.die_with_parent(task.parent, task.start_method, task.by_kernel)
     channel = channels.Channel(end)

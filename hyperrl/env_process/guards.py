@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import multiprocessing
@@ -9,7 +10,8 @@ import os
 import signal
 import sys
 import threading
-from multiprocessing import forkserver
+from collections.abc import Iterator
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from types import FrameType
 
@@ -18,6 +20,7 @@ _PR_SET_PDEATHSIG = 1
 _LEFT_TO_THE_PARENT = ("SIGINT", "SIGTERM", "SIGUSR2")
 STACK_SIGNAL: signal.Signals | None = getattr(signal, "SIGUSR1", None)
 """What makes a worker write down where it is, or None where the system has no such signal."""
+_HELD = [getattr(signal, name) for name in (*_LEFT_TO_THE_PARENT, "SIGUSR1") if hasattr(signal, name)]
 
 
 def settle_signals() -> None:
@@ -36,22 +39,29 @@ def settle_signals() -> None:
     signal.set_wakeup_fd(-1)
 
 
-def start_fork_server() -> None:
-    """Start the server that "forkserver" workers come from so that it outlives the signals of a run.
+@contextlib.contextmanager
+def signals_held(start_method: str) -> Iterator[None]:
+    """Hold back, in this thread and in what it starts, the signals on which a parent acts.
 
-    A terminal and a batch system signal every process of a run. Were the server to end, its workers would be
-    told that their parent has.
+    A terminal and a batch system signal every process of a run. A worker that is still importing would die
+    of it, and so would a fork server, with all that came from it. This process gets them afterwards.
+
+    Args:
+        start_method: How the worker is about to be started.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    names = [name for name in (*_LEFT_TO_THE_PARENT, "SIGUSR1") if hasattr(signal, name)]
-    previous = {name: signal.signal(getattr(signal, name), signal.SIG_IGN) for name in names}
+    if start_method != "fork":
+        # It lets SIGINT and SIGTERM through when it starts its own process.
+        resource_tracker.ensure_running()
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     try:
-        # What is ignored stays ignored in the program that is started; each worker settles its own.
-        forkserver.ensure_running()
+        yield
     finally:
-        for name, handler in previous.items():
-            signal.signal(getattr(signal, name), signal.SIG_DFL if handler is None else handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
+def release_signals() -> None:
+    """Let the signals through to a worker that is ready for them, see `signals_held`."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
 
 
 def write_stacks(file: int) -> None:

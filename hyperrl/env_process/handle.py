@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import Pipe
@@ -15,6 +14,7 @@ from typing import Any
 
 from hyperrl.env_process import child, guards
 from hyperrl.env_process.channel import Channel
+from hyperrl.env_process.failures import EnvironmentFailedError, MissingAttributeError, death
 from hyperrl.env_process.task import make_task
 from hyperrl.errors import WorkerError
 
@@ -24,32 +24,6 @@ _REAPING = (
     5.0  # Seconds for the kernel to end a process that was killed; more only if it is stuck in a driver.
 )
 _LAST_WORDS = 0.5  # Seconds for a hung worker to write its stack.
-
-
-class EnvironmentFailedError(WorkerError):
-    """A `WorkerError` of one environment, with what is known of the cause.
-
-    Args:
-        sentence: What failed.
-        index: The environment's place among its siblings.
-        exception: Name of the exception's class in the worker; empty where its process died or hung.
-        worker_traceback: The worker's own traceback, or where a crashed or hung worker was; also a note of
-            the error, so that Python shows it.
-    """
-
-    def __init__(
-        self, sentence: str, index: int = 0, exception: str = "", worker_traceback: str = ""
-    ) -> None:
-        super().__init__(sentence)
-        self.index = index
-        self.exception = exception
-        self.worker_traceback = worker_traceback
-        if worker_traceback:
-            self.add_note(f"\nIn the worker process of environment {index}:\n{worker_traceback}")
-
-
-class MissingAttributeError(EnvironmentFailedError, AttributeError):
-    """An environment in a worker process does not have the attribute that was asked for."""
 
 
 class Worker:
@@ -93,7 +67,8 @@ class Worker:
             target=child.run, args=(task, far, stacks), name=f"environment-{index}", daemon=True
         )
         try:
-            self.process.start()
+            with guards.signals_held(task.start_method):
+                self.process.start()
         except Exception as error:
             self.channel.end()
             self._stacks.close()
@@ -114,13 +89,19 @@ class Worker:
             timeout: Seconds until the answer has to be there; None takes the worker's.
 
         Raises:
-            WorkerError: The worker was closed. That it died shows in `recv`.
+            WorkerError: The worker was closed, or the argument cannot be sent. That it died shows in `recv`.
         """
         if self._closed:
             raise WorkerError(f"environment {self.index} is closed and cannot be asked for {request[0]}")
         if self._final is not None:
             return
-        message = ForkingPickler.dumps(request)
+        try:
+            message = ForkingPickler.dumps(request)
+        except Exception as error:
+            call = child.call_name(*request)
+            raise WorkerError(
+                f"what {call} takes along cannot be sent to environment {self.index}: {error}"
+            ) from error
         self._serial += 1
         self._call = request
         self._deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
@@ -130,6 +111,9 @@ class Worker:
             self._finish_hung()
         except OSError:
             pass  # It died. There may be an answer of its left to read, and `recv` says how it died.
+        except BaseException:
+            self._finish_interrupted("a request to it")
+            raise
 
     def recv(self) -> Any:
         """Return the answer to the last request.
@@ -192,9 +176,7 @@ class Worker:
             self._finish_dead()
             return None
         except BaseException:
-            # Interrupted within a message: where the next one begins is not known any more.
-            self._final = (f"environment {self.index} was given up as its answer was interrupted", "")
-            self._kill()
+            self._finish_interrupted("its answer")
             raise
         if serial != self._serial:
             return None
@@ -232,18 +214,11 @@ class Worker:
         self.process.join(1.0)
         code = self.process.exitcode
         self._kill()
-        name = f"environment {self.index} died in {child.call_name(*self._call)}: its worker process "
-        if code is None:
-            how = "closed the connection"
-        elif code < 0:
-            how = f"was killed by {_signal_name(-code)}"
-        else:
-            how = f"ended with exit code {code}"
-        if code == -signal.SIGKILL:
-            how += ", by hand or by the system for want of memory"
-        if self._call[0] == "start" and code == 1:
-            how += " (a script that starts workers has to do so below `if __name__ == '__main__':`)"
-        self._final = (name + how, self._stack(0.0))
+        call, how = child.call_name(*self._call), death(code, self._call[0] == "start")
+        self._final = (
+            f"environment {self.index} died in {call}: its worker process {how}",
+            self._stack(0.0),
+        )
 
     def _finish_hung(self) -> None:
         stack = ""
@@ -258,6 +233,11 @@ class Worker:
             f"environment {self.index} did not answer in time in {call}: its worker process was killed",
             stack,
         )
+
+    def _finish_interrupted(self, message: str) -> None:
+        # Within a message: where the next one begins is not known any more.
+        self._final = (f"environment {self.index} was given up as {message} was interrupted", "")
+        self._kill()
 
     def _stack(self, seconds: float) -> str:
         """Return what the worker wrote about where it is; wait for the first of it."""
@@ -285,10 +265,3 @@ def end_all(workers: Sequence[Worker], grace: float) -> None:
     deadline = time.monotonic() + grace
     for worker in workers:
         worker.stop(deadline)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import select
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.util import Finalize
@@ -13,11 +11,14 @@ from typing import Any, cast
 import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import SubprocVecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvObs, VecEnvStepReturn
+from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from hyperrl.env_process.batches import common_spaces, stacked
-from hyperrl.env_process.guards import start_fork_server
-from hyperrl.env_process.handle import BEAT, EnvironmentFailedError, Worker, end_all
+from hyperrl.env_process.episodes import Episode, without_episode
+from hyperrl.env_process.failures import EnvironmentFailedError
+from hyperrl.env_process.fork_server import worker_context
+from hyperrl.env_process.gathering import gather
+from hyperrl.env_process.handle import Worker, end_all
 from hyperrl.env_process.settings import check_settings, chosen_start_method
 from hyperrl.errors import ConfigError, ShapeError, StateError, UnsupportedEnvError, WorkerError
 
@@ -25,8 +26,6 @@ _LOG = logging.getLogger(__name__)
 _CLOSE_SECONDS = 2.0  # For all environments together to close; who takes longer is killed.
 _FAILED_SECONDS = 0.2  # The same when the constructor fails.
 _STATE_ERRORS = {"UnsupportedEnvError": UnsupportedEnvError, "StateError": StateError}
-
-Recover = Callable[[int, EnvironmentFailedError], Any]
 
 
 class WorkerVecEnv(SubprocVecEnv):
@@ -50,7 +49,11 @@ class WorkerVecEnv(SubprocVecEnv):
     - With `restarts`, a failed worker is replaced. Its episode is lost, and that is said: the step returns it
       as truncated after the last observation seen, with reward 0 and `info["worker_restarted"]`. The new
       process starts from `env_fn` and a reset with a seed derived from the old one; attributes that were set
-      later are not set again. What fails in another call than `step` and `reset` is raised.
+      later are not set again. What fails in another call than `step` and `reset` is raised. With a state
+      that is captured and restored, here or in another process, go the seed and the last observation of each
+      environment and the count of its restarts: a worker that fails after that is replaced like any other.
+      Where the state came from environments without `restarts`, the lost episode is truncated after the
+      first observation of the next one, as the last is unknown.
 
     Args:
         env_fns: Functions that make one environment each; `cloudpickle` must be able to send them.
@@ -59,17 +62,17 @@ class WorkerVecEnv(SubprocVecEnv):
             this process has no other threads.
         step_timeout: Seconds in which a worker has to answer anything.
         start_timeout: Seconds in which an environment has to be built, imports included.
-        restarts: How often, over the whole life, a failed worker may be replaced.
-        capture: Takes an environment and returns its state, for `capture_env_states`; runs in the workers.
+        restarts: How often, over the whole life, a failed worker may be replaced. The life goes on where a
+            state is restored.
+        capture: Takes an environment and returns its state as a dict, for `capture_env_states`; runs in the
+            workers.
         restore: Takes an environment and such a state and puts it back; runs in the workers.
-
-    Attributes:
-        restarted: How often a worker was replaced so far; each time one episode was lost.
 
     Raises:
         ConfigError: A setting is out of its range.
         UnknownNameError: There is no such start method.
         WorkerError: An environment cannot be built, or environments have different spaces.
+        UnsupportedSpaceError: Observations cannot become a batch.
     """
 
     def __init__(
@@ -86,14 +89,8 @@ class WorkerVecEnv(SubprocVecEnv):
         self.waiting = False
         self.closed = False
         self.restarts = restarts
-        self.restarted = 0
-        self._restarts_of = [0] * len(env_fns)
-        self._resets: list[tuple[int | None, dict[str, Any]]] = [(None, {}) for _ in env_fns]
-        self._last: list[Any] = [None] * len(env_fns)
-        method = chosen_start_method(start_method)
-        if method == "forkserver":
-            start_fork_server()
-        self._context = multiprocessing.get_context(method)
+        self._episodes = [Episode() for _ in env_fns]
+        self._context = worker_context(chosen_start_method(start_method))
         self._timeouts = (start_timeout, step_timeout)
         self._functions = [{"env_fn": fn, "capture": capture, "restore": restore} for fn in env_fns]
         # The handles stand where SubprocVecEnv has its pipes: what it does with them works with these.
@@ -105,13 +102,18 @@ class WorkerVecEnv(SubprocVecEnv):
             for index in range(len(env_fns)):
                 self._workers.append(self._worker(index))
             self.processes = [worker.process for worker in self._workers]
-            observation_space, action_space = common_spaces(self._gather())
+            observation_space, action_space = common_spaces(gather(self._workers))
             VecEnv.__init__(self, len(env_fns), observation_space, action_space)
         except BaseException:
             # The siblings may still be importing; nobody needs them any more.
             end_all(self._workers, _FAILED_SECONDS)
             self.close()
             raise
+
+    @property
+    def restarted(self) -> int:
+        """How often a worker was replaced so far; each time one episode was lost."""
+        return sum(episode.restarts for episode in self._episodes)
 
     def reset(self) -> VecEnvObs:
         """Reset all environments, see `VecEnv.reset`.
@@ -125,14 +127,15 @@ class WorkerVecEnv(SubprocVecEnv):
         self.waiting = False
         for index, worker in enumerate(self._workers):
             seed, options = self._seeds[index], self._options[index]
-            last_seed = self._resets[index][0] if seed is None else seed
-            self._resets[index] = (last_seed, options)
+            if seed is not None:
+                self._episodes[index].seed = seed
+            self._episodes[index].options = options
             worker.send(("reset", (seed, options)))
-        results = self._gather(self._replace)
+        results = gather(self._workers, self._replace)
         self._reset_seeds()
         self._reset_options()
         observations, reset_infos = zip(*results, strict=True)
-        self._last = list(observations)
+        self._see(observations)
         self.reset_infos = list(reset_infos)
         return cast(VecEnvObs, stacked(observations, self.observation_space))
 
@@ -144,8 +147,9 @@ class WorkerVecEnv(SubprocVecEnv):
 
         Raises:
             ShapeError: There are more or fewer actions than environments.
-            WorkerError: The environments are closed.
+            WorkerError: The environments are closed, or a step is under way.
         """
+        self._check_idle("step_async")
         if len(actions) != self.num_envs:
             raise ShapeError(
                 f"step got {len(actions)} actions, where {self.num_envs} environments need one each"
@@ -166,14 +170,23 @@ class WorkerVecEnv(SubprocVecEnv):
         if not self.waiting:
             raise WorkerError("step_wait was called without a step under way: call step_async first")
         self.waiting = False
-        results = self._gather(self._lose_episode)
+        results = gather(self._workers, self._lose_episode)
         observations, rewards, dones, infos, reset_infos = zip(*results, strict=True)
         for index, reset_info in enumerate(reset_infos):
             if reset_info is not None:
                 self.reset_infos[index] = reset_info
-        self._last = list(observations)
+        self._see(observations)
         batch = stacked(observations, self.observation_space)
         return batch, np.array(rewards, np.float32), np.array(dones, bool), list(infos)
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        """Render all environments, see `VecEnv.get_images`.
+
+        Raises:
+            WorkerError: An environment failed, or a step is under way.
+        """
+        self._check_idle("get_images")
+        return super().get_images()
 
     def close(self) -> None:
         """Close the environments and end their processes, which takes a few seconds at most."""
@@ -192,7 +205,10 @@ class WorkerVecEnv(SubprocVecEnv):
             WorkerError: An environment failed, or a step is under way.
         """
         self._check_between_steps("capture_env_states", "capture")
-        return cast("list[dict[str, Any]]", self._ask_for_states([("capture", None)] * self.num_envs))
+        states: list[dict[str, Any]] = self._ask_for_states([("capture", None)] * self.num_envs)
+        if not self.restarts and not self.restarted:
+            return states  # Nobody will ask, and the states are those of environments in one process.
+        return [episode.added_to(state) for episode, state in zip(self._episodes, states, strict=True)]
 
     def restore_env_states(self, states: Sequence[Mapping[str, Any]]) -> None:
         """Put the state of every environment back, by `restore` in its process.
@@ -212,76 +228,55 @@ class WorkerVecEnv(SubprocVecEnv):
                 f"restore_env_states got {len(states)} states, where {self.num_envs} environments need one "
                 f"each"
             )
-        self._ask_for_states([("restore", state) for state in states])
-        # The observation before the next step is not the one that was last seen here.
-        self._last = [None] * self.num_envs
+        episodes = [
+            episode.recalled(state, seed)
+            for episode, state, seed in zip(self._episodes, states, self._seeds, strict=True)
+        ]
+        self._ask_for_states([("restore", without_episode(state)) for state in states])
+        self._episodes = episodes
+
+    def _get_target_remotes(self, indices: VecEnvIndices) -> list[Any]:
+        # The answer to the step would be taken for lost, and `step_wait` would wait for it in vain.
+        self._check_idle("an attribute or a method of the environments")
+        return super()._get_target_remotes(indices)
 
     def _check_between_steps(self, call: str, function: str) -> None:
         if self._functions[0][function] is None:
             raise UnsupportedEnvError(f"{call} needs a WorkerVecEnv that was made with {function}=...")
+        self._check_idle(call)
+
+    def _check_idle(self, call: str) -> None:
         if self.waiting:
             raise WorkerError(f"{call} was called while a step is under way: call step_wait first")
+
+    def _see(self, observations: Sequence[Any]) -> None:
+        for episode, observation in zip(self._episodes, observations, strict=True):
+            episode.see(observation)
 
     def _ask_for_states(self, requests: Sequence[tuple[str, Any]]) -> list[Any]:
         for worker, request in zip(self._workers, requests, strict=True):
             worker.send(request)
         try:
-            return self._gather()
+            return gather(self._workers)
         except EnvironmentFailedError as error:
             kind = _STATE_ERRORS.get(error.exception)
             if kind is None:
                 raise
             raise kind(str(error)) from error
 
-    def _gather(self, recover: Recover | None = None) -> list[Any]:
-        """Collect one answer of each worker, whichever comes first, so that a failure is known at once.
-
-        Args:
-            recover: Takes the index and the error of a worker that failed, and returns what stands for its
-                answer; without it the error is raised.
-        """
-        answers: list[Any] = [None] * len(self._workers)
-        pending = {worker.channel.fileno(): worker for worker in self._workers}
-        poll = select.poll()
-        for file in pending:
-            poll.register(file, select.POLLIN)
-        while pending:
-            readable = poll.poll(BEAT * 1000.0)
-            # Only where nobody has anything to say it is worth a look at who is dead or late.
-            for file in [file for file, _ in readable] or list(pending):
-                worker = pending[file]
-                try:
-                    answer = worker.poll(bool(readable))
-                except EnvironmentFailedError as error:
-                    if recover is None:
-                        raise
-                    answer = (recover(worker.index, error),)
-                if answer is not None:
-                    answers[worker.index] = answer[0]
-                    del pending[file]
-                    poll.unregister(file)
-        return answers
-
     def _lose_episode(self, index: int, error: EnvironmentFailedError) -> tuple[Any, ...]:
         """Replace a worker that failed in a step, and return what the step returns for it."""
-        last = self._last[index]
-        if last is None:
-            raise error  # No episode has begun here, so none can be ended.
-        observation, reset_info = self._replace(index, error)
-        info = {
-            "TimeLimit.truncated": True,
-            "terminal_observation": last,
-            "worker_restarted": str(error),
-        }
-        return observation, 0.0, True, info, reset_info
+        episode = self._episodes[index]
+        if not episode.under_way:
+            raise error  # None has begun here, so none can be ended.
+        return episode.step_that_lost_it(*self._replace(index, error), str(error))
 
     def _replace(self, index: int, error: EnvironmentFailedError) -> tuple[Any, dict[str, Any]]:
         """Put a fresh process in the place of a failed one, and return what its first reset returns."""
         while True:
             if self.restarted >= self.restarts:
                 raise error
-            self.restarted += 1
-            self._restarts_of[index] += 1
+            self._episodes[index].restarts += 1
             text = (
                 f"{error}; it goes on in a new process (restart {self.restarted} of at most {self.restarts})"
             )
@@ -293,18 +288,10 @@ class WorkerVecEnv(SubprocVecEnv):
             self.processes[index] = self._workers[index].process
             try:
                 self._workers[index].recv()
-                seed, options = self._resets[index]
-                self._workers[index].send(("reset", (_derived(seed, self._restarts_of[index]), options)))
+                self._workers[index].send(("reset", self._episodes[index].next_reset()))
                 return cast("tuple[Any, dict[str, Any]]", self._workers[index].recv())
             except EnvironmentFailedError as again:
                 error = again
 
     def _worker(self, index: int) -> Worker:
         return Worker(self._context, index, self._functions[index], *self._timeouts)
-
-
-def _derived(seed: int | None, restarts: int) -> int | None:
-    """Return a seed that differs from the old one in a reproducible way; None stays unseeded."""
-    if seed is None:
-        return None
-    return int(np.random.SeedSequence([abs(seed), restarts]).generate_state(1)[0])

@@ -117,6 +117,17 @@ class Faulty:
         return FaultyEnv(*self.arguments, **self.keywords)
 
 
+def capture_calls(env):
+    """Return how often each call was made, which is all the state that there is."""
+    return {"calls": dict(env.unwrapped.calls)}
+
+
+def restore_calls(env, state):
+    """Put back what `capture_calls` returned, and nothing else."""
+    (calls,) = state.values()
+    env.unwrapped.calls = dict(calls)
+
+
 class Becomes:
     """Arrives in another process as what a function returns there."""
 

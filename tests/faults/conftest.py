@@ -61,3 +61,9 @@ def straight(server, command, tmp_path_factory):
         return known[run]
 
     return digests
+
+
+@pytest.fixture
+def short_close(monkeypatch):
+    """Let `WorkerVecEnv.close` wait only shortly for environments that will not end by themselves."""
+    monkeypatch.setattr("hyperrl.sb3.workers._CLOSE_SECONDS", 0.2)

@@ -16,7 +16,15 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
-from hyperrl.errors import ConfigError, ShapeError, StateError, UnsupportedEnvError, WorkerError
+from hyperrl.env_process import fork_server
+from hyperrl.errors import (
+    ConfigError,
+    ShapeError,
+    StateError,
+    UnsupportedEnvError,
+    UnsupportedSpaceError,
+    WorkerError,
+)
 from hyperrl.sb3.workers import WorkerVecEnv
 from tests.faults.broken_envs import Faulty
 
@@ -173,13 +181,25 @@ def test_environments_of_different_spaces_are_refused():
         WorkerVecEnv([*tours(count=1), *tours(SPACES["discrete"], 1)], start_method="fork")
 
 
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Dict({"one": SPACES["box"], "two": SPACES["dict"]}),
+        spaces.Tuple([SPACES["box"], SPACES["tuple"]]),
+        spaces.Text(5),
+    ],
+)
+def test_observations_that_make_no_batch_are_refused(space):
+    with pytest.raises(UnsupportedSpaceError, match=r"has the part .* where arrays, or one Dict or Tuple of"):
+        WorkerVecEnv(tours(space), start_method="fork")
+
+
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
 def test_a_worker_loads_only_what_its_environment_needs(method, monkeypatch):
-    # Another test may have told this process's fork server to load more; a new one starts without.
+    # Another test may have told this process's fork servers to load more; new ones start without.
     server = forkserver.ForkServer()
-    for name in ("ensure_running", "connect_to_new_process"):
-        monkeypatch.setattr(forkserver, name, getattr(server, name))
-    monkeypatch.setattr(forkserver, "_forkserver", server)
+    monkeypatch.setattr(fork_server, "_SERVER", server)
+    monkeypatch.setattr(forkserver, "_forkserver", forkserver.ForkServer())
     venv = WorkerVecEnv([Faulty()], start_method=method)
     assert [venv.env_method("loaded", name) for name in ("torch", "stable_baselines3")] == [[False], [False]]
     venv.close()
