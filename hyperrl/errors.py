@@ -92,6 +92,10 @@ class WorkerError(HyperRLError, RuntimeError):
     """The traceback in the environment's own process, empty where there is none."""
 
 
+class ClusterError(HyperRLError, ConnectionError):
+    """A cluster of machines cannot be reached, or cannot be used from here."""
+
+
 class RunStoppedError(HyperRLError):
     """A run was asked to stop by a signal, and has stopped in good order."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zipfile
 from pathlib import Path
@@ -12,11 +13,13 @@ from stable_baselines3.common.save_util import load_from_zip_file
 from hyperrl.agent_arguments import build_agent, build_agent_kwargs, check_agent_kwargs
 from hyperrl.config import RunConfig
 from hyperrl.environments import check_spaces, make_env, make_vec_env
-from hyperrl.errors import CheckpointCorruptError, CheckpointError, UnsafeFileError
+from hyperrl.errors import CheckpointCorruptError, CheckpointError, ConfigError, UnsafeFileError
 from hyperrl.registry import agents
 from hyperrl.run import RunFolder
+from hyperrl.run.callbacks import run_state
 from hyperrl.run.checkpoint import Checkpoints
 from hyperrl.run.evaluations import Evaluations
+from hyperrl.run.settings import about
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -26,24 +29,31 @@ _RATIO = 100
 _UNPACKED_BYTES = 64 * 2**20
 
 
-def import_model(file: str | Path, config: RunConfig, *, trust_pickle: bool = False) -> RunFolder:
+def import_model(
+    file: str | Path, config: RunConfig, *, trust_pickle: bool = False, steps: int | None = None
+) -> RunFolder:
     """Make a run folder with the weights and optimisers of a model of Stable-Baselines3.
 
     The file's hyperparameters are pickled Python objects and are never read, trusted or not: the
     configuration says what they were. Weights are read by torch's restricted unpickler.
 
+    A model file has no replay buffer. `resume` first collects `learning_starts` new transitions with the
+    policy's own actions and noise, and only then makes updates; nor does it act at random again.
+
     Args:
         file: What `model.save` wrote, a .zip file.
-        config: The run that the model came from.
+        config: The run that the model came from, but for its length.
         trust_pickle: Whether the file may be opened although it holds pickles.
+        steps: The length of the whole run; None takes what the model was to be trained for.
 
     Returns:
-        The new folder, with one checkpoint; `resume` continues with an empty replay buffer.
+        The new folder, with one checkpoint.
 
     Raises:
         UnsafeFileError: `trust_pickle` is False.
         CheckpointError: There is no such file, or its networks have other shapes than the configuration's.
         CheckpointCorruptError: The file is damaged or no model of Stable-Baselines3.
+        ConfigError: `steps` is less than what the model was trained for.
         HyperRLError: The configuration is wrong, or its folder is taken.
     """
     path = Path(file).expanduser().absolute()
@@ -54,7 +64,12 @@ def import_model(file: str | Path, config: RunConfig, *, trust_pickle: bool = Fa
             f"{path} holds pickles, which can run code when they are loaded: add --trust-pickle if you trust "
             "where it comes from"
         )
-    steps, parameters = _read(path)
+    done, planned, parameters = _read(path)
+    if steps is not None and steps < done:
+        raise ConfigError(f"steps must be at least the {done:,} that the model was trained for, got {steps}")
+    # A run is longer than its warm-up, even where the model's own was not over.
+    shortest = int(config.agent_kwargs.get("learning_starts", 0)) + 1
+    config = dataclasses.replace(config, steps=max(done, planned, shortest) if steps is None else steps)
     place = RunFolder.place(config)
     agent = _build(config)
     try:
@@ -67,18 +82,20 @@ def import_model(file: str | Path, config: RunConfig, *, trust_pickle: bool = Fa
             ) from error
         folder = RunFolder.create(config, place)
         with folder.lock:
-            _save(agent, config, folder, steps)
+            _save(agent, config, folder, done)
         return folder
     finally:
         if agent.env is not None:
             agent.env.close()
 
 
-def _read(path: Path) -> tuple[int, dict[str, Any]]:
+def _read(path: Path) -> tuple[int, int, dict[str, Any]]:
+    """Return the steps that a model has done, those that it was to do, and its weights and optimisers."""
     try:
         with zipfile.ZipFile(path) as archive:
             _refuse_bomb(path, archive)
-            steps = int(json.loads(archive.read("data"))["num_timesteps"])
+            data = json.loads(archive.read("data"))
+            done, planned = int(data["num_timesteps"]), int(data.get("_total_timesteps", 0))
         _, parameters, variables = load_from_zip_file(path, load_data=False, device="cpu")
     except CheckpointCorruptError:
         raise
@@ -87,11 +104,11 @@ def _read(path: Path) -> tuple[int, dict[str, Any]]:
         raise CheckpointCorruptError(
             f"{path} cannot be read as a model of Stable-Baselines3: {_first_line(error)}"
         ) from error
-    if "policy" not in parameters or steps < 0:
+    if "policy" not in parameters or done < 0:
         raise CheckpointCorruptError(
             f"{path} cannot be read as a model of Stable-Baselines3: it has no policy"
         )
-    return steps, {**parameters, **(variables or {})}
+    return done, planned, {**parameters, **(variables or {})}
 
 
 def _refuse_bomb(path: Path, archive: zipfile.ZipFile) -> None:
@@ -120,8 +137,10 @@ def _save(agent: BaseAlgorithm, config: RunConfig, folder: RunFolder, steps: int
     # A checkpoint is of an agent that stands at the top of a rollout, with observations to act upon.
     agent._setup_learn(max(steps, 1))
     agent.num_timesteps = steps
-    checkpoints = Checkpoints(agent, folder.store, {"agent": config.agent, "env": config.env})
-    run = {"evaluations": Evaluations(folder, lambda _: []).state(), "ended": True}
+    checkpoints = Checkpoints(agent, folder.store, about(config))
+    starts = getattr(agent, "learning_starts", None)
+    updates_after = 0 if starts is None else steps + starts
+    run = run_state(Evaluations(folder, lambda _: []), ended=True, updates_after=updates_after)
     if not checkpoints.save(run):
         raise CheckpointError(f"the checkpoint of {folder.path} could not be written: {checkpoints.problem}")
     folder.set_status("stopped", steps)

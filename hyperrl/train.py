@@ -19,6 +19,7 @@ from hyperrl.run import Run, RunFolder
 from hyperrl.run.checkpoint import Checkpoints
 from hyperrl.run.seeding import seeds_of_run
 from hyperrl.run.session import run_session
+from hyperrl.run.settings import check_settings
 from hyperrl.run.store import Checkpoint
 
 if TYPE_CHECKING:
@@ -77,24 +78,30 @@ def resume(run_dir: str | Path, steps: int | None = None) -> Run:
             a function of the progress depends on the length, so another length changes it from here on.
 
     Returns:
-        What the run came to.
+        What the run came to; nothing is done where it has all of its steps already.
 
     Raises:
-        RunFolderError: There is no such run, it has no steps left to do, or another process trains in it.
+        RunFolderError: There is no such run, it has more steps than `steps` already, its `run.toml` is not
+            what it was trained with, or another process trains in it.
         CheckpointError: It has no checkpoint, or none that is whole.
         HyperRLError: As in `train`.
     """
     folder = RunFolder.open(run_dir)
-    config = folder.config()
-    if steps is not None:
-        config = dataclasses.replace(config, steps=steps)
+    configured = folder.config()
+    config = configured if steps is None else dataclasses.replace(configured, steps=steps)
     with folder.lock:
         checkpoint = folder.checkpoint()
-        if checkpoint.steps >= config.steps:
+        # Several environments together may have gone a few steps beyond the length of the run.
+        if config.steps < checkpoint.steps and config.steps != configured.steps:
             raise RunFolderError(
-                f"the run {folder.path} has all of its {checkpoint.steps:,} steps: give a larger number of "
-                f"steps, for example --steps {2 * checkpoint.steps}"
+                f"the run {folder.path} has {checkpoint.steps:,} steps already, more than {config.steps:,}: "
+                f"give a larger number, for example --steps {2 * checkpoint.steps}, or none"
             )
+        for note in check_settings(configured, checkpoint, folder.path / "run.toml"):
+            warnings.warn(note, stacklevel=2)
+        finished = _finished(folder, config, checkpoint)
+        if finished is not None:
+            return finished
         cls, agent_kwargs = _prepare(config)
         torch.set_num_threads(config.threads)
         agent = _build(config, cls, agent_kwargs)
@@ -137,6 +144,19 @@ def restore_agent(run_dir: str | Path, checkpoint: str = "latest") -> BaseAlgori
     return agent
 
 
+def _finished(folder: RunFolder, config: RunConfig, checkpoint: Checkpoint) -> Run | None:
+    """Return what a run came to that has all of its steps and its last evaluation, or else None."""
+    told = checkpoint.state()["run"]["evaluations"]
+    if checkpoint.steps < config.steps or told["last_steps"] != checkpoint.steps:
+        return None
+    if folder.config() != config:
+        folder.change_steps(config)
+    # It may have been killed before it could say so.
+    folder.try_status("finished", checkpoint.steps)
+    returns = told["first_return"], told["last_return"]
+    return Run(folder, config, checkpoint.steps, told["seconds"], *returns, was_finished=True)
+
+
 def _session(
     agent: BaseAlgorithm, config: RunConfig, folder: RunFolder, checkpoint: Checkpoint | None
 ) -> Run:
@@ -147,7 +167,7 @@ def _session(
             agent,
             config,
             folder,
-            lambda a: [e.episode_return for e in play_episodes(a, env, seeds)],
+            lambda a, check: [e.episode_return for e in play_episodes(a, env, seeds, before_step=check)],
             checkpoint,
         )
     finally:

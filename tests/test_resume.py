@@ -28,11 +28,53 @@ def digests(path):
         agent.env.close()
 
 
-def test_a_finished_run_needs_more_steps(run):
-    with pytest.raises(RunFolderError, match=r"has all of its 300 steps: .* --steps 600"):
-        resume(run.path)
-    with pytest.raises(RunFolderError, match="has all of its 300 steps"):
+@pytest.mark.parametrize("steps", [None, 300])
+def test_a_finished_run_stays_as_it_is(run, finished_run, steps):
+    before = contents(run.path)
+    result = resume(run.path, steps)
+    assert result.was_finished
+    for name in ("steps", "return_before", "return_after"):
+        assert getattr(result, name) == getattr(finished_run, name), name
+    assert 0 < result.seconds <= finished_run.seconds + 60
+    after = contents(run.path)
+    assert {path for path in after if after[path] != before.get(path)} <= {"status.json", "run.lock"}
+    assert not finished_run.was_finished
+
+
+def contents(path):
+    return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+
+def test_a_finished_run_that_could_not_say_so_says_so(run):
+    run.set_status("running", 290)
+    assert resume(run.path).was_finished
+    assert (run.status()["state"], run.status()["steps"]) == ("finished", 300)
+
+
+def test_a_run_that_went_a_little_further_than_asked_is_finished(small_config, tmp_path):
+    config = dataclasses.replace(small_config, n_envs=7, eval_every=0, steps=60, out=str(tmp_path / "run"))
+    assert train(config).steps == 63
+    for steps in (None, 60, 63):
+        assert resume(config.out, steps).was_finished
+    with pytest.raises(RunFolderError, match="63 steps already"):
+        resume(config.out, 62)
+
+
+def test_a_run_that_was_killed_can_be_ended_where_it_is(run, small_config, tmp_path):
+    shutil.rmtree(run.checkpoints / "step-000000000300")
+    (run.checkpoints / "latest.json").unlink()
+    with pytest.warns(UserWarning, match="the checkpoint step-000000000100 is used instead"):
+        result = resume(run.path, 100)
+    assert result.steps == 100
+    assert run.config().steps == 100
+    short = train(dataclasses.replace(small_config, steps=100, out=str(tmp_path / "short")))
+    assert result.return_after == short.return_after
+
+
+def test_a_run_cannot_be_shortened(run):
+    with pytest.raises(RunFolderError, match=r"300 steps already, more than 200: .* --steps 600"):
         resume(run.path, 200)
+    assert run.config().steps == 300
     with pytest.raises(ConfigError, match="steps must be a whole number"):
         resume(run.path, -1)
 
@@ -75,6 +117,15 @@ def test_a_run_whose_agent_was_changed_is_refused(run):
     (run.path / "run.toml").write_text(text.replace("net_arch = [\n    16,\n    16,\n]", "net_arch = [8]"))
     assert run.config().agent_kwargs["policy_kwargs"]["net_arch"] == [8]
     before = run.checkpoint().steps
-    with pytest.raises(RunFolderError, match="does not fit the policy of its run"):
-        resume(run.path, 400)
+    sentence = r"run.toml is not what .*: agent_kwargs.policy_kwargs.net_arch was \[16, 16\] when .* is \[8\]"
+    for steps in (None, 400):
+        with pytest.raises(RunFolderError, match=sentence):
+            resume(run.path, steps)
     assert run.checkpoint().steps == before
+
+
+def test_settings_that_may_change_are_said(run):
+    text = (run.path / "run.toml").read_text()
+    (run.path / "run.toml").write_text(text.replace("threads = 1", "threads = 2"))
+    with pytest.warns(UserWarning, match=r"threads was 1 when the .*-000000000300 .* is 2 now in .*run.toml"):
+        assert resume(run.path).was_finished

@@ -139,7 +139,8 @@ def _renders(backend: str) -> bool:
 def check_disk() -> Iterator[Finding]:
     """Look at the free disk and the write speed where runs go."""
     place = Path(os.environ.get("HYPERRL_RUNS") or "runs").absolute()
-    while not place.is_dir():
+    # Nothing is written into a run, not even for a moment.
+    while not place.is_dir() or (place / "run.toml").exists():
         place = place.parent
     free = shutil.disk_usage(place).free
     yield Finding("free disk", "ok" if free >= _FREE_BYTES else "warn", f"{free / 2**30:.1f} GiB at {place}")

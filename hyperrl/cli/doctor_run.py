@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from hyperrl.cli.finding import Finding
 from hyperrl.errors import CheckpointError, RunFolderError, UnknownNameError
 from hyperrl.run.folder import RunFolder
 from hyperrl.run.manifest import package_versions
+from hyperrl.run.pointers import LATEST, POINTERS
+from hyperrl.run.settings import check_settings
+from hyperrl.run.store import CheckpointStore
 
 _ALIVE = ("created", "running")
+_LOOKS = 3
 
 
 def checks_of_run(folder: RunFolder) -> tuple[Callable[[], Iterator[Finding]], ...]:
@@ -29,15 +37,17 @@ def checks_of_run(folder: RunFolder) -> tuple[Callable[[], Iterator[Finding]], .
     def check_checkpoints() -> Iterator[Finding]:
         yield from _checkpoints(folder)
 
+    def check_settings_of_run() -> Iterator[Finding]:
+        yield from _settings(folder)
+
     def check_disk_of_run() -> Iterator[Finding]:
-        free = shutil.disk_usage(folder.path).free
-        size = sum(path.stat().st_size for path in folder.checkpoints.rglob("*") if path.is_file())
+        free, size = shutil.disk_usage(folder.path).free, _size(folder.checkpoints)
         verdict = "ok" if free >= size else "warn"
         yield Finding(
             "disk of run", verdict, f"{free / 2**30:.1f} GiB free, {size / 2**20:.1f} MiB of checkpoints"
         )
 
-    return check_state, check_versions_of_run, check_checkpoints, check_disk_of_run
+    return check_state, check_versions_of_run, check_checkpoints, check_settings_of_run, check_disk_of_run
 
 
 def _state(folder: RunFolder) -> Finding:
@@ -49,14 +59,13 @@ def _state(folder: RunFolder) -> Finding:
     if state not in _ALIVE:
         return Finding("run", "warn" if state == "failed" else "ok", detail)
     try:
-        with folder.lock:
-            return Finding(
-                "run",
-                "warn",
-                f"{detail}, but no process trains in it: it was killed; hyperrl resume continues it",
-            )
+        holder = folder.lock.holder()
     except RunFolderError as error:
-        return Finding("run", "ok", f"{detail}; {error}")
+        return Finding("run", "warn", f"{detail}; {error}")
+    if holder is not None:
+        return Finding("run", "ok", f"{detail}; it is in use by {holder}")
+    killed = "no process trains in it: it was killed; hyperrl resume continues it"
+    return Finding("run", "warn", f"{detail}, but {killed}")
 
 
 def _versions(folder: RunFolder) -> Finding:
@@ -67,6 +76,23 @@ def _versions(folder: RunFolder) -> Finding:
     return Finding("versions", "warn", f"{', '.join(changed)}: a resume would not be bit for bit")
 
 
+def _settings(folder: RunFolder) -> Iterator[Finding]:
+    config = folder.config()
+    with warnings.catch_warnings():
+        # Of a damaged checkpoint the others tell.
+        warnings.simplefilter("ignore")
+        try:
+            checkpoint = folder.store.load(LATEST, replay=False)
+        except CheckpointError:
+            return
+    try:
+        notes = check_settings(config, checkpoint, folder.path / "run.toml")
+    except RunFolderError as error:
+        yield Finding("settings", "FAIL", str(error))
+        return
+    yield Finding("settings", "warn" if notes else "ok", "; ".join(notes) or "as in the last checkpoint")
+
+
 def _checkpoints(folder: RunFolder) -> Iterator[Finding]:
     store = folder.store
     names = store.names()
@@ -75,15 +101,45 @@ def _checkpoints(folder: RunFolder) -> Iterator[Finding]:
     for name in names:
         try:
             store.verify(name)
-        except CheckpointError as error:
-            yield Finding(name, "FAIL", str(error))
+        except (CheckpointError, UnknownNameError) as error:
+            # The process that trains removes old ones meanwhile, and gives some another name.
+            if name in store.names():
+                yield Finding(name, "FAIL", str(error))
         else:
             yield Finding(name, "ok", "all files are what was written")
-    for name in ("latest", "best") if names else ():
+    for name in POINTERS if names else ():
+        yield from _pointer(store, name)
+
+
+def _pointer(store: CheckpointStore, name: str) -> Iterator[Finding]:
+    """Verify what a pointer means; one that moves meanwhile is looked at again."""
+    for _ in range(_LOOKS):
+        before = _bytes(store.folder / f"{name}.json")
         try:
-            store.verify(name)
-            yield Finding(name, "ok", store.load(name, replay=False).name)
-        except CheckpointError as error:
-            yield Finding(name, "FAIL", str(error))
+            yield Finding(name, "ok", store.verify(name))
+            return
         except UnknownNameError:
-            continue  # A run that was imported has no best one.
+            return  # A run that was imported has no best one.
+        except CheckpointError as error:
+            fault = error
+        if _bytes(store.folder / f"{name}.json") == before:
+            yield Finding(name, "FAIL", str(fault))
+            return
+    yield Finding(name, "warn", "it moves on faster than it can be verified")
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of all files in a folder, some of which may vanish meanwhile."""
+    size = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                size += os.lstat(os.path.join(parent, name)).st_size
+    return size

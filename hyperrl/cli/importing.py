@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from hyperrl.cli.arguments import flag, parse
+from hyperrl.config import parse_value
 from hyperrl.errors import UsageError
 from hyperrl.registry import agents
 
@@ -26,6 +27,8 @@ class ImportArguments:
     """Gymnasium id of its environment."""
     out: Annotated[str | None, flag("DIR")] = None
     """Run folder, new or empty ($HYPERRL_RUNS or ./runs, then ENV/AGENT/TIME-sSEED)."""
+    steps: Annotated[str | None, flag("N")] = None
+    """A length of the whole run, in environment steps (what the model was to be trained for)."""
     preset: Annotated[str | None, flag("NAME")] = None
     """One of the agent's presets (default)."""
     set: Annotated[tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]], flag("KEY=VALUE")] = ()
@@ -59,10 +62,16 @@ def main(argv: Sequence[str]) -> int:
     from hyperrl.presets import resolve
 
     names = ("env", "out", "preset", "policy")
-    flags = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    flags: dict[str, Any] = {
+        name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None
+    }
+    if arguments.steps is not None:
+        flags["steps"] = parse_value(arguments.steps)
     settings = [setting for group in arguments.set for setting in group]
     resolved = resolve(arguments.agent, flags, file=None, settings=settings)
     for note in resolved.notes:
         print(f"note: {note}", file=sys.stderr)
-    print(import_model(arguments.model, resolved.config, trust_pickle=arguments.trust_pickle).path)
+    steps = None if arguments.steps is None else resolved.config.steps
+    folder = import_model(arguments.model, resolved.config, trust_pickle=arguments.trust_pickle, steps=steps)
+    print(folder.path)
     return 0

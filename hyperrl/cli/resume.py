@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -17,7 +18,8 @@ from hyperrl.errors import UsageError
 class ResumeArguments:
     """Continue a run that was stopped, killed or failed, or lengthen one that has ended.
 
-    On the same machine the result is bit for bit what the run would have come to without the stop.
+    A run that has all of its steps is left as it is, with exit status 0. On the same machine the result is
+    bit for bit what the run would have come to without the stop.
     """
 
     run: tyro.conf.Positional[Annotated[str, flag("DIR")]] = ""
@@ -46,5 +48,8 @@ def main(argv: Sequence[str]) -> int:
     from hyperrl.train import resume
 
     steps = None if arguments.steps is None else parse_value(arguments.steps)
-    print(summary(resume(arguments.run, steps)))
+    run = resume(arguments.run, steps)
+    if run.was_finished:
+        print(f"note: the run has all of its {run.steps:,} steps: nothing was left to do", file=sys.stderr)
+    print(summary(run))
     return 0

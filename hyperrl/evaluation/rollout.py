@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,8 +44,17 @@ class Episode:
     terminated: bool
 
 
+def _nothing() -> None:
+    pass
+
+
 def play_episode(
-    policy: Predictor, env: gym.Env[Any, Any], seed: int, *, deterministic: bool = True
+    policy: Predictor,
+    env: gym.Env[Any, Any],
+    seed: int,
+    *,
+    deterministic: bool = True,
+    before_step: Callable[[], None] = _nothing,
 ) -> Episode:
     """Play one episode from a seeded reset to its end.
 
@@ -54,6 +63,7 @@ def play_episode(
         env: The environment; it must end its episodes.
         seed: Seed of the reset.
         deterministic: Whether the policy acts without exploration.
+        before_step: Called before each step; what it raises ends the episode.
 
     Raises:
         NonFiniteError: The policy gave an action, or the environment a reward, that is NaN or infinite.
@@ -63,6 +73,7 @@ def play_episode(
     start = np.ones(1, dtype=bool)
     total, length = 0.0, 0
     while True:
+        before_step()
         action, state = policy.predict(observation, state, start, deterministic)
         if not np.isfinite(action).all():
             raise NonFiniteError(
@@ -84,6 +95,7 @@ def play_episodes(
     seeds: Iterable[int],
     *,
     deterministic: bool = True,
+    before_step: Callable[[], None] = _nothing,
 ) -> list[Episode]:
     """Play one episode for each seed, see `play_episode`.
 
@@ -92,5 +104,9 @@ def play_episodes(
         env: The environment.
         seeds: Seeds of the resets.
         deterministic: Whether the policy acts without exploration.
+        before_step: Called before each step; what it raises ends the episodes.
     """
-    return [play_episode(policy, env, seed, deterministic=deterministic) for seed in seeds]
+    return [
+        play_episode(policy, env, seed, deterministic=deterministic, before_step=before_step)
+        for seed in seeds
+    ]

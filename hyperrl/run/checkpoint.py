@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hyperrl.errors import CheckpointError, NonFiniteError
+from hyperrl.errors import CheckpointCorruptError, CheckpointError, HyperRLError, NonFiniteError
 from hyperrl.run.manifest import package_versions
 from hyperrl.run.replay import ReplayLog
+from hyperrl.run.rotation import RemovalError
+from hyperrl.run.segments import SegmentLostError
 from hyperrl.run.state import capture, restore
 from hyperrl.run.store import Checkpoint, CheckpointStore, Segment
 
@@ -35,7 +37,12 @@ class Checkpoints:
     Args:
         agent: The algorithm.
         store: Where the checkpoints go.
-        about: What they say of the run, for those who read them: agent, environment.
+        about: What they say of the run, for those who read them: agent, environment, settings.
+
+    Attributes:
+        saved_steps: Environment steps of the last checkpoint that was written or restored, -1 for none.
+        best_steps: Environment steps of the last one that was written as the best so far, -1 for none.
+        problem: What is wrong with the disk, None while nothing is.
     """
 
     def __init__(self, agent: BaseAlgorithm, store: CheckpointStore, about: Mapping[str, Any]) -> None:
@@ -45,7 +52,7 @@ class Checkpoints:
         buffer = getattr(agent, "replay_buffer", None)
         self._replay = None if buffer is None else ReplayLog(buffer)
         self._last_warning = -float("inf")
-        self.saved_steps = -1
+        self.saved_steps = self.best_steps = -1
         self.problem: str | None = None
 
     def save(self, run: Mapping[str, Any], best: bool = False) -> bool:
@@ -60,24 +67,29 @@ class Checkpoints:
 
         Raises:
             NonFiniteError: A weight is NaN or infinite; the older checkpoints stay.
+            StateError: A part of the agent cannot be saved.
+            CheckpointError: What was to be saved does not fit the store: not the disk's fault.
         """
         weights = _weights(self._agent)
-        try:
-            try:
-                self._write(weights, run, best)
-            except CheckpointError as error:
-                if self._replay is None:
-                    raise
-                # Somebody has removed older pieces of the buffer: it is all still here.
-                warnings.warn(f"{error}; the whole replay buffer is written again", stacklevel=2)
-                self._replay = ReplayLog(self._agent.replay_buffer)  # type: ignore[attr-defined]
-                self._write(weights, run, best)
-        except OSError as error:
-            self.problem = error.strerror or str(error)
-            self._warn(self.problem)
-            return False
+        # Not below, where what the operating system refuses counts as a fault of the disk.
+        state = {"agent": capture(self._agent), "run": dict(run)}
+        about = {**self._about, **conditions(self._agent)}
         self.problem = None
+        try:
+            self._write(weights, state, about, best)
+        except RemovalError as error:
+            # The new one counts, and the next save tries again to remove what it replaces.
+            self.problem = f"older checkpoints cannot be removed: {error.strerror}"
+            self._warn(f"{self.problem}; training goes on")
+        except OSError as error:
+            if not _is_of_the_disk(error):
+                raise
+            self.problem = error.strerror or str(error)
+            self._warn(self._without_checkpoint(self.problem))
+            return False
         self.saved_steps = self._agent.num_timesteps
+        if best:
+            self.best_steps = self.saved_steps
         return True
 
     def restore(self, checkpoint: Checkpoint) -> tuple[dict[str, Any], list[str]]:
@@ -102,35 +114,48 @@ class Checkpoints:
         self.saved_steps = checkpoint.steps
         return state["run"], notes
 
-    def _write(self, weights: Mapping[str, Tensor], run: Mapping[str, Any], best: bool) -> None:
-        agent = self._agent
-        segments: tuple[Segment, ...] = ()
-        rows = None
-        if self._replay is not None:
-            segments, rows = self._replay.append(self._store, agent.num_timesteps // agent.n_envs)
-        self._store.save(
-            agent.num_timesteps,
-            weights=weights,
-            state={"agent": capture(agent), "replay": rows, "run": dict(run)},
-            about={**self._about, **conditions(agent)},
-            segments=segments,
-            best=best,
+    def _write(
+        self, weights: Mapping[str, Tensor], state: Mapping[str, Any], about: Mapping[str, Any], best: bool
+    ) -> None:
+        def attempt() -> None:
+            segments: tuple[Segment, ...] = ()
+            rows = None
+            if self._replay is not None:
+                segments, rows = self._replay.append(self._store, steps // self._agent.n_envs)
+            self._store.save(
+                steps,
+                weights=weights,
+                state={**state, "replay": rows},
+                about=about,
+                segments=segments,
+                best=best,
+            )
+
+        steps = self._agent.num_timesteps
+        try:
+            attempt()
+        except SegmentLostError as error:
+            # Somebody has removed or replaced older pieces of the buffer: it is all still here.
+            warnings.warn(f"{error}; the whole replay buffer is written again", stacklevel=3)
+            self._replay = ReplayLog(self._agent.replay_buffer)  # type: ignore[attr-defined]
+            attempt()
+
+    def _without_checkpoint(self, problem: str) -> str:
+        kept = (
+            f"the last good checkpoint is that of {self.saved_steps:,} steps"
+            if self.saved_steps >= 0
+            else "there is no checkpoint yet"
+        )
+        return (
+            f"no checkpoint could be written after {self._agent.num_timesteps:,} steps: {problem}; "
+            f"training goes on, {kept}"
         )
 
-    def _warn(self, problem: str) -> None:
+    def _warn(self, sentence: str) -> None:
         now = time.monotonic()
         if now - self._last_warning >= _WARN_EVERY_SECONDS:
             self._last_warning = now
-            kept = (
-                f"the last good checkpoint is that of {self.saved_steps:,} steps"
-                if self.saved_steps >= 0
-                else "there is no checkpoint yet"
-            )
-            warnings.warn(
-                f"no checkpoint could be written after {self._agent.num_timesteps:,} steps: {problem}; "
-                f"training goes on, {kept}",
-                stacklevel=3,
-            )
+            warnings.warn(sentence, stacklevel=3)
 
 
 def load_weights(policy: BasePolicy, checkpoint: Checkpoint) -> None:
@@ -185,6 +210,11 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for name, value in new.items()
         if old.get(name) != value
     ]
+
+
+def _is_of_the_disk(error: OSError) -> bool:
+    """Return whether the file system is at fault: it refuses, or what lies on it is not what was written."""
+    return not isinstance(error, HyperRLError) or isinstance(error, CheckpointCorruptError)
 
 
 def _weights(agent: BaseAlgorithm) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperrl.run import generators
 from hyperrl.run.files import write_text
 from hyperrl.run.folder import RunFolder
 
@@ -27,7 +28,7 @@ class Evaluations:
 
     Args:
         folder: The run's folder.
-        returns_of: Plays the evaluation episodes and gives their returns.
+        returns_of: Plays the evaluation episodes and gives their returns. What it raises leaves no trace.
 
     Attributes:
         best: The highest mean return so far.
@@ -43,13 +44,13 @@ class Evaluations:
         self._start = time.monotonic()
         self._seconds_before = 0.0
         self._seconds_of_evaluations = 0.0
-        self.best = -np.inf
-        self.best_steps = -1
+        self.best, self.best_steps = -np.inf, -1
+        self._best_before = self.best, self.best_steps
         self.first_return = self.last_return = float("nan")
         self.last_steps = -1
 
     def run(self, agent: BaseAlgorithm) -> bool:
-        """Evaluate now and write the results.
+        """Evaluate now and write the results; the process's random generators stay as they are.
 
         Args:
             agent: The algorithm.
@@ -59,7 +60,12 @@ class Evaluations:
         """
         seconds = self.seconds_of_learning()
         start = time.monotonic()
-        returns = np.asarray(self._returns_of(agent), dtype=np.float64)
+        drawn = generators.capture()
+        try:
+            returns = np.asarray(self._returns_of(agent), dtype=np.float64)
+        finally:
+            # An evaluation that is given up and made again must not be one for the training.
+            generators.restore(drawn)
         if self.last_steps < 0:
             self.first_return = float(returns.mean())
         self.last_steps, self.last_return = agent.num_timesteps, float(returns.mean())
@@ -67,10 +73,18 @@ class Evaluations:
         agent.logger.record("eval/mean_return", self.last_return)
         agent.logger.dump(agent.num_timesteps)
         is_best = self.last_return > self.best
+        self._best_before = self.best, self.best_steps
         if is_best:
             self.best, self.best_steps = self.last_return, self.last_steps
         self._seconds_of_evaluations += time.monotonic() - start
         return is_best
+
+    def take_back_best(self) -> None:
+        """Forget that the last evaluation was the best: its policy could not be saved.
+
+        The best is always one that lies in a checkpoint. The next evaluation decides against the one before.
+        """
+        self.best, self.best_steps = self._best_before
 
     def seconds_of_learning(self) -> float:
         """Return the wall-clock time of all of the run's processes without the time that evaluations took."""
@@ -97,7 +111,7 @@ class Evaluations:
         self._seconds_before = state["seconds"]
         self._start = time.monotonic()
         self._seconds_of_evaluations = 0.0
-        self.best, self.best_steps = state["best"], state["best_steps"]
+        self.best, self.best_steps = self._best_before = state["best"], state["best_steps"]
         self.first_return, self.last_return = state["first_return"], state["last_return"]
         self.last_steps = state["last_steps"]
         try:

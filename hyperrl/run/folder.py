@@ -16,10 +16,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +25,7 @@ from hyperrl.errors import CheckpointError, RunFolderError, unknown_name
 from hyperrl.run.files import write_json, write_text
 from hyperrl.run.lock import RunLock
 from hyperrl.run.manifest import build_manifest, utc_now
+from hyperrl.run.place import default_folder, refuse_taken
 from hyperrl.run.store import Checkpoint, CheckpointStore
 
 STATES = ("created", "running", "finished", "failed", "stopped")
@@ -81,7 +79,7 @@ class RunFolder:
         path = (
             (Path(config.out) if config.out is not None else default_folder(config)).expanduser().absolute()
         )
-        _refuse_taken(path)
+        refuse_taken(path)
         return path
 
     @classmethod
@@ -245,7 +243,7 @@ class RunFolder:
 
     def _claim(self, config: RunConfig) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        _refuse_taken(self.path)
+        refuse_taken(self.path)
         # Mode "x" lets only one of two processes that start at the same time have the folder.
         try:
             with (self.path / "run.toml").open("x", encoding="utf-8") as file:
@@ -265,64 +263,3 @@ class RunFolder:
         if not isinstance(table, dict):
             raise RunFolderError(f"{self.path / name} is damaged: it does not hold a JSON object")
         return table
-
-
-def _refuse_taken(path: Path) -> None:
-    try:
-        if path.exists() and not path.is_dir():
-            raise RunFolderError(f"{path} is a file: choose a new or an empty folder")
-        if (path / "run.toml").exists():
-            raise RunFolderError(f"{path} already holds a run: choose another folder")
-        if path.is_dir() and next(path.iterdir(), None) is not None:
-            raise RunFolderError(f"{path} already holds files: choose a new or an empty folder")
-    except RunFolderError:
-        raise
-    except OSError as error:
-        raise RunFolderError(f"the run folder {path} cannot be used: {error.strerror or error}") from error
-
-
-def default_folder(config: RunConfig) -> Path:
-    """Return a new path <root>/<env>/<agent>/<UTC time>-s<seed>; the root is `$HYPERRL_RUNS` or `./runs`.
-
-    Args:
-        config: The run's configuration.
-    """
-    root = Path(os.environ.get("HYPERRL_RUNS") or "runs")
-    parent = root / _plain(config.env) / _plain(config.agent)
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-s{config.seed}"
-    path, count = parent / name, 1
-    while path.exists():
-        count += 1
-        path = parent / f"{name}-{count}"
-    return path
-
-
-def _plain(name: str) -> str:
-    """Return the name as one folder name that every file system takes."""
-    return re.sub(r"[^\w.-]+", "-", name).strip(".") or "unnamed"
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a training run came to.
-
-    Attributes:
-        folder: Its folder.
-        config: Its configuration.
-        steps: Environment steps taken.
-        seconds: Wall-clock time of learning, evaluations included.
-        return_before: Mean return of the evaluation before training.
-        return_after: Mean return of the evaluation after training.
-    """
-
-    folder: RunFolder
-    config: RunConfig
-    steps: int
-    seconds: float
-    return_before: float
-    return_after: float
-
-    @property
-    def steps_per_second(self) -> float:
-        """Environment steps per second of wall-clock time."""
-        return self.steps / self.seconds if self.seconds > 0 else 0.0

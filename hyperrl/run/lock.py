@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -11,6 +12,9 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 
 from hyperrl.errors import RunFolderError
+
+# Those who only look at the lock hold it together, for no more than microseconds.
+_WAIT_SECONDS = 0.2
 
 
 class RunLock:
@@ -23,7 +27,8 @@ class RunLock:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._owner = path / "owner.json"
-        self._lock = FileLock(path / "run.lock", timeout=0, thread_local=False)
+        self._file = path / "run.lock"
+        self._lock = FileLock(self._file, timeout=_WAIT_SECONDS, poll_interval=0.02, thread_local=False)
 
     def __enter__(self) -> RunLock:
         """Take the lock.
@@ -51,6 +56,28 @@ class RunLock:
         """Let go."""
         self._owner.unlink(missing_ok=True)
         self._lock.release()
+
+    def holder(self) -> str | None:
+        """Return who holds the lock, for example "process 12 on host"; None for nobody. Nothing is written.
+
+        Raises:
+            RunFolderError: The system does not tell.
+        """
+        try:
+            descriptor = os.open(self._file, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise RunFolderError(f"{self._file} cannot be read: {error.strerror or error}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return self._by_whom().removeprefix(" by ") or "another process"
+        except OSError as error:
+            raise RunFolderError(f"{self._file} cannot be locked: {error.strerror or error}") from error
+        finally:
+            os.close(descriptor)
+        return None
 
     def _by_whom(self) -> str:
         try:

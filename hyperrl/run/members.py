@@ -22,7 +22,7 @@ from torch import Tensor
 from hyperrl.errors import CheckpointCorruptError, StateError
 from hyperrl.run.reading import UnreadableError, opened
 from hyperrl.run.sealed import read_sealed, seal, sha256, unseal
-from hyperrl.run.tree import TENSOR_TYPES, is_dense, plain_copy
+from hyperrl.run.tensors import TENSOR_TYPES, is_dense, plain_copy
 
 WEIGHTS = "policy.safetensors"
 STATE_TENSORS = "state.safetensors"

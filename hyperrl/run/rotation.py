@@ -17,6 +17,11 @@ REPLAY = "replay"
 # A second number marks a step that was saved again while the older one was still there.
 _FOLDER = re.compile(r"step-([0-9]{12,20})(?:\.([0-9]{1,9}))?")
 
+
+class RemovalError(OSError):
+    """A new checkpoint is written and counts, but what it makes superfluous could not be removed."""
+
+
 # What a save that was killed may leave behind; no other hidden or temporary file is touched.
 _LEFTOVER = re.compile(
     r"\.step-[0-9.]+\.(?:new|old)|(?:latest|best)\.json\.[0-9]+\.tmp|[0-9a-f]{32}\.safetensors\.[0-9]+\.tmp"
@@ -74,7 +79,7 @@ def entries(folder: Path) -> list[Entry]:
         folder: The store's folder, which may be missing.
 
     Raises:
-        CheckpointError: The folder cannot be read.
+        UnreadableError: The folder cannot be read.
     """
     found = [_entry(folder / name, match) for name in _names(folder) if (match := _FOLDER.fullmatch(name))]
     return sorted(found, key=lambda entry: entry.order)
@@ -184,4 +189,4 @@ def _names(folder: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise CheckpointError(f"{folder} cannot be read: {error.strerror or error}") from error
+        raise UnreadableError(f"{folder} cannot be read: {error.strerror or error}") from error

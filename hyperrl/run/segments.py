@@ -41,6 +41,10 @@ _TYPES = {
 }
 
 
+class SegmentLostError(CheckpointCorruptError):
+    """A segment that a checkpoint is to refer to is missing, or is not what was written."""
+
+
 def write_segment(folder: Path, arrays: Mapping[str, np.ndarray], files: Files = FILES) -> Segment:
     """Write arrays into a new file, which appears when it is complete and on the disk.
 

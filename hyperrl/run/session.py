@@ -12,21 +12,25 @@ from hyperrl.errors import RunFolderError, RunStoppedError
 from hyperrl.run.callbacks import RunCallback
 from hyperrl.run.checkpoint import Checkpoints
 from hyperrl.run.evaluations import Evaluations
-from hyperrl.run.folder import Run, RunFolder
+from hyperrl.run.folder import RunFolder
 from hyperrl.run.health import HealthCallback
 from hyperrl.run.log import run_logger
-from hyperrl.run.signals import StopSignals
+from hyperrl.run.result import Run
+from hyperrl.run.settings import about
+from hyperrl.run.signals import StopRequestedError, StopSignals
 from hyperrl.run.store import Checkpoint
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
+
+    ReturnsOf = Callable[[BaseAlgorithm, Callable[[], None]], Sequence[float]]
 
 
 def run_session(
     agent: BaseAlgorithm,
     config: RunConfig,
     folder: RunFolder,
-    returns_of: Callable[[BaseAlgorithm], Sequence[float]],
+    returns_of: ReturnsOf,
     resume_from: Checkpoint | None = None,
 ) -> Run:
     """Train until the run's steps are done, a signal comes or something fails; the folder says which.
@@ -35,8 +39,9 @@ def run_session(
         agent: The algorithm, built for this run and not trained yet.
         config: The run's configuration.
         folder: Its folder, whose lock the caller holds.
-        returns_of: Plays the evaluation episodes and gives their returns.
-        resume_from: Where to continue; None for a new run.
+        returns_of: Plays the evaluation episodes with an agent and gives their returns. Before each step it
+            calls the function that it is given besides, and lets pass what that raises.
+        resume_from: Where to continue; None for a new run. One that has all steps of the run is evaluated.
 
     Returns:
         What the run came to.
@@ -46,13 +51,25 @@ def run_session(
         HyperRLError: A value became NaN or infinite, an environment failed, or the last checkpoint could not
             be written.
     """
+    # From here to the last file: what comes in the middle of a save, and at the end, is no reason to lose it.
+    with StopSignals() as signals:
+        return _session(agent, config, folder, returns_of, signals, resume_from)
+
+
+def _session(
+    agent: BaseAlgorithm,
+    config: RunConfig,
+    folder: RunFolder,
+    returns_of: ReturnsOf,
+    signals: StopSignals,
+    resume_from: Checkpoint | None,
+) -> Run:
     # With `tensorboard_log` Stable-Baselines3 would add a folder of its own below.
     logger = run_logger(folder.tensorboard, None if resume_from is None else resume_from.steps + 1)
     folder.try_status("running", 0 if resume_from is None else resume_from.steps)
     agent.set_logger(logger)
     try:
-        with StopSignals() as signals:
-            return _learn(agent, config, folder, returns_of, signals, resume_from)
+        return _learn(agent, config, folder, returns_of, signals, resume_from)
     except RunStoppedError as stop:
         stop.add_note(f"continue it with: hyperrl resume {folder.path}")
         folder.try_status("stopped", agent.num_timesteps)
@@ -75,12 +92,12 @@ def _learn(
     agent: BaseAlgorithm,
     config: RunConfig,
     folder: RunFolder,
-    returns_of: Callable[[BaseAlgorithm], Sequence[float]],
+    returns_of: ReturnsOf,
     signals: StopSignals,
     resume_from: Checkpoint | None,
 ) -> Run:
-    evaluations = Evaluations(folder, returns_of)
-    checkpoints = Checkpoints(agent, folder.store, {"agent": config.agent, "env": config.env})
+    evaluations = Evaluations(folder, lambda agent: returns_of(agent, signals.check))
+    checkpoints = Checkpoints(agent, folder.store, about(config))
     callback = RunCallback(
         folder,
         evaluations,
@@ -91,13 +108,23 @@ def _learn(
         checkpoint_every=config.checkpoint_every,
         resume_from=resume_from,
     )
+    ended = True
     try:
-        agent.learn(config.steps, callback=CallbackList([HealthCallback(), callback]))
+        if resume_from is not None and resume_from.steps >= config.steps:
+            # Stopped in its last evaluation: `learn` would take another step.
+            agent._setup_learn(config.steps, callback)
+            ended = callback.restore(resume_from)
+        else:
+            agent.learn(config.steps, callback=CallbackList([HealthCallback(), callback]))
         seconds = evaluations.seconds_of_learning()
         best = evaluations.run(agent)
+    except StopRequestedError:
+        if checkpoints.saved_steps != agent.num_timesteps:
+            callback.save(ended=ended)
+        raise callback.stopped() from None
     finally:
         callback.close()
-    if not callback.save(best, ended=True):
+    if not callback.save(best, ended):
         raise RunFolderError(
             f"the run is at its end, but its last checkpoint could not be written: {checkpoints.problem}; "
             f"make room, then: hyperrl resume {folder.path}"

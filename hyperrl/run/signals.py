@@ -28,6 +28,10 @@ EXIT_STATUS = {
 }
 
 
+class StopRequestedError(Exception):
+    """A signal came in the middle of something that can be given up and done again, such as an evaluation."""
+
+
 class StopSignals:
     """Remembers, inside its `with` block, that a signal asked the run to stop.
 
@@ -58,6 +62,15 @@ class StopSignals:
             # None stands for a handler that was not installed from Python, and cannot be put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._previous.clear()
+
+    def check(self) -> None:
+        """Give up what is under way if a signal has come.
+
+        Raises:
+            StopRequestedError: One has.
+        """
+        if self.received is not None:
+            raise StopRequestedError
 
     def error(self, steps: int, saved_steps: int, problem: str | None) -> RunStoppedError:
         """Return the error that ends a run after a signal.

@@ -5,25 +5,24 @@ latest.json, best.json      pointers: the name of a checkpoint and the SHA-256 o
 step-000000012000/          a checkpoint
     policy.safetensors      the policy's weights
     state.safetensors       the arrays and tensors of the rest of the state
-    state.json              the rest of the state, see `hyperrl.run.tree`
+    state.json              the rest of the state, see `hyperrl.run.packing`
     checkpoint.json         steps, and what the checkpoint says of itself
     manifest.json           size and SHA-256 of all these and of the replay segments; written last
 replay/                     segments of the replay buffer, each written once and shared by checkpoints
 ```
 
 A checkpoint is written under a hidden name, synced and moved into place; only then the pointers move, and
-only then older ones go. Nothing is unpickled, ever.
+only then older ones go. "best" moves before "latest": a run that is killed in between continues from the
+older one and comes to the same best again. Nothing is unpickled, ever.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import operator
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,66 +33,29 @@ from hyperrl.errors import (
     BoundsError,
     CheckpointCorruptError,
     CheckpointError,
-    StateError,
     unknown_name,
 )
 from hyperrl.run import members, sealed
+from hyperrl.run.contents import Checkpoint, encode_checkpoint, read_checkpoint
 from hyperrl.run.files import FILES, Files, create_files, make_folders, remove_tree
 from hyperrl.run.members import Manifest, Member, Segment
 from hyperrl.run.pointers import BEST, LATEST, POINTERS, read_pointer, write_pointer
-from hyperrl.run.rotation import REPLAY, Entry, drop_segments, entries, folder_name, rotate, steps_of, tidy
-from hyperrl.run.segments import read_segment, write_segment
-from hyperrl.run.tree import pack, unpack
+from hyperrl.run.reading import UnreadableError
+from hyperrl.run.rotation import (
+    REPLAY,
+    Entry,
+    RemovalError,
+    drop_segments,
+    entries,
+    folder_name,
+    rotate,
+    tidy,
+)
+from hyperrl.run.segments import SegmentLostError, read_segment, write_segment
 
 __all__ = ["Checkpoint", "CheckpointStore", "Segment"]
 
 _MOST_STEPS = 10**18
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint that was read and verified; later changes of its files do not matter.
-
-    Attributes:
-        path: Its folder.
-        name: The folder's name.
-        steps: Environment steps taken when it was written.
-        about: What was said about it.
-        segments: The replay segments that belong to it, in order.
-    """
-
-    path: Path
-    name: str
-    steps: int
-    about: dict[str, Any]
-    segments: tuple[Segment, ...]
-    _contents: Mapping[str, bytes] = field(repr=False, compare=False)
-
-    def weights(self) -> dict[str, Tensor]:
-        """Return the policy's weights by name, on the CPU, as new tensors.
-
-        Raises:
-            CheckpointCorruptError: What was hashed was no such file in the first place.
-        """
-        return members.decode_tensors(self._contents[members.WEIGHTS], self.path / members.WEIGHTS)
-
-    def state(self) -> Any:
-        """Return the rest of the state as it was given to `CheckpointStore.save`, a new copy each time.
-
-        Raises:
-            CheckpointCorruptError: What was hashed was no such state in the first place.
-        """
-        path = self.path / members.STATE
-        table = sealed.parse_json(self._contents[members.STATE], path)
-        tensors = members.decode_tensors(
-            self._contents[members.STATE_TENSORS], self.path / members.STATE_TENSORS
-        )
-        if "state" not in table:
-            raise CheckpointCorruptError(f"{path} is malformed: it holds no state")
-        try:
-            return unpack(table["state"], tensors)
-        except CheckpointCorruptError as error:
-            raise CheckpointCorruptError(f"{path} is malformed: {error}") from error
 
 
 class CheckpointStore:
@@ -135,7 +97,7 @@ class CheckpointStore:
         Args:
             steps: Environment steps taken so far.
             weights: The policy's weights by name.
-            state: Everything else, a tree for `hyperrl.run.tree.pack`.
+            state: Everything else, a tree for `hyperrl.run.packing.pack`.
             about: What to say of it, of plain JSON values.
             segments: The replay segments that belong to it, as `append_segment` returned them.
             best: Whether "best" shall be this one.
@@ -146,14 +108,15 @@ class CheckpointStore:
         Raises:
             BoundsError: `steps` is negative.
             StateError: A weight or a part of the state cannot be saved; nothing was written.
-            CheckpointError: A segment is not there; nothing was written.
-            OSError: The disk refuses. "latest" still can be loaded: it is the one before, or the new one
-                where only the removal of older ones failed.
+            SegmentLostError: A segment is not there any more, or is another file; nothing was written.
+            CheckpointError: A segment has a name that this store gives to none; nothing was written.
+            RemovalError: The checkpoint is written, but older ones could not be removed.
+            OSError: The disk refuses. "latest" still can be loaded: it is the one before.
         """
         steps = operator.index(steps)
         if not 0 <= steps < _MOST_STEPS:
             raise BoundsError(f"a checkpoint must be of 0 to {_MOST_STEPS} steps, not {steps}")
-        contents = _encoded(steps, weights, state, about)
+        contents = encode_checkpoint(steps, weights, state, about)
         self._check_segments(segments)
         make_folders(self.folder, self._files)
         tidy(self.folder, self._files)
@@ -170,12 +133,15 @@ class CheckpointStore:
         new = Entry(self.folder / folder_name(steps, revision), steps, revision, manifest)
         contents[members.MANIFEST] = manifest.to_bytes()
         self._write(contents, new.path)
-        for pointer in (LATEST, BEST) if best else (LATEST,):
+        for pointer in (BEST, LATEST) if best else (LATEST,):
             write_pointer(self.folder, pointer, folder_name(steps), contents[members.MANIFEST], self._files)
         self._fresh.difference_update(segment.name for segment in segments)
-        found = [*older, new]
-        found = rotate(self.folder, found, self.keep, self._pinned(found), self._files)
-        drop_segments(self.folder, found, self._fresh, self._files)
+        try:
+            found = [*older, new]
+            found = rotate(self.folder, found, self.keep, self._pinned(found), self._files)
+            drop_segments(self.folder, found, self._fresh, self._files)
+        except OSError as error:
+            raise RemovalError(error.errno, error.strerror or str(error)) from error
         return read_pointer(self.folder, LATEST)
 
     def load(self, name: str = LATEST, *, replay: bool = True) -> Checkpoint:
@@ -194,25 +160,28 @@ class CheckpointStore:
             UnknownNameError: There is no such checkpoint; the sentence names those that there are.
         """
         try:
-            return self._read(self._resolve(name), replay)
+            return read_checkpoint(self._resolve(name), replay=replay)
         except CheckpointCorruptError as error:
             if name not in POINTERS:
                 raise
             return self._stand_in(name, error, replay)
 
-    def verify(self, name: str, *, replay: bool = True) -> None:
+    def verify(self, name: str, *, replay: bool = True) -> str:
         """Verify a checkpoint, and for "latest" and "best" the pointer too; nothing stands in for it.
 
         Args:
             name: As for `load`.
             replay: As for `load`.
 
+        Returns:
+            The name of its folder.
+
         Raises:
             CheckpointCorruptError: It is damaged; the sentence names the file and the fault.
             CheckpointError: There is no checkpoint at all, or a newer hyperrl wrote this one.
             UnknownNameError: There is no such checkpoint.
         """
-        self._read(self._resolve(name), replay)
+        return read_checkpoint(self._resolve(name), replay=replay).name
 
     def names(self) -> list[str]:
         """Return the names of all checkpoints that were written completely, the oldest first."""
@@ -252,8 +221,10 @@ class CheckpointStore:
                 raise CheckpointError(f"{segment.name!r} is not the name of a replay segment of this store")
             try:
                 members.check_member_size(self.folder / REPLAY, segment)
+            except UnreadableError:
+                raise
             except CheckpointCorruptError as error:
-                raise CheckpointError(f"no checkpoint can refer to a replay segment: {error}") from error
+                raise SegmentLostError(f"no checkpoint can refer to a replay segment: {error}") from error
 
     def _write(self, contents: Mapping[str, bytes], target: Path) -> None:
         filling = self.folder / f".{target.name}.new"
@@ -299,21 +270,6 @@ class CheckpointStore:
     def _has_best(self, found: Sequence[Entry]) -> bool:
         return os.path.lexists(self.folder / f"{BEST}.json") or bool(_marked_best(found))
 
-    def _read(self, path: Path, replay: bool) -> Checkpoint:
-        manifest, contents = members.read_members(path)
-        table = sealed.parse_json(contents[members.ABOUT], path / members.ABOUT)
-        sealed.check_format(table, path / members.ABOUT)
-        steps, about = table.get("steps"), table.get("about")
-        if type(steps) is not int or steps != steps_of(path.name) or not isinstance(about, dict):
-            raise CheckpointCorruptError(f"{path / members.ABOUT} is of {steps} steps, other than its folder")
-        checkpoint = Checkpoint(path, path.name, steps, about, manifest.segments, contents)
-        checkpoint.weights()
-        checkpoint.state()
-        check = members.verify_member if replay else members.check_member_size
-        for segment in manifest.segments:
-            check(self.folder / REPLAY, segment)
-        return checkpoint
-
     def _stand_in(self, name: str, fault: CheckpointCorruptError, replay: bool) -> Checkpoint:
         found = entries(self.folder)
         candidates = [*reversed(found)]
@@ -321,7 +277,7 @@ class CheckpointStore:
             candidates = [*_marked_best(found), *candidates]
         for entry in candidates:
             try:
-                checkpoint = self._read(entry.path, replay)
+                checkpoint = read_checkpoint(entry.path, replay=replay)
             except CheckpointError:
                 continue
             warnings.warn(f"{fault}; the checkpoint {checkpoint.name} is used instead", stacklevel=3)
@@ -332,24 +288,3 @@ class CheckpointStore:
 def _marked_best(found: Sequence[Entry]) -> list[Entry]:
     """Return the newest checkpoint that was the best when it was written, as a list of one or none."""
     return [entry for entry in found if entry.manifest is not None and entry.manifest.best][-1:]
-
-
-def _encoded(
-    steps: int, weights: Mapping[str, Tensor], state: Any, about: Mapping[str, Any]
-) -> dict[str, bytes]:
-    """Return the content of every member by name, in the order of the manifest."""
-    structure, tensors = pack(state)
-    table = {"format": sealed.FORMAT, "steps": steps, "about": dict(about)}
-    try:
-        text = json.dumps(table, indent=2, allow_nan=False)
-        faithful = json.loads(text) == table
-    except (TypeError, ValueError, RecursionError) as error:
-        raise StateError(f"what is said about a checkpoint must be plain JSON values: {error}") from error
-    if not faithful:
-        raise StateError(f"what is said about a checkpoint must be plain JSON values, not {about!r}")
-    return {
-        members.WEIGHTS: members.encode_tensors(weights),
-        members.STATE_TENSORS: members.encode_tensors(tensors),
-        members.STATE: json.dumps({"state": structure}).encode("ascii"),
-        members.ABOUT: (text + "\n").encode("ascii"),
-    }

@@ -6,7 +6,11 @@ import pytest
 import torch
 
 from hyperrl.cli import doctor, main
+from hyperrl.errors import CheckpointCorruptError, CheckpointError, RunFolderError
 from hyperrl.run import RunFolder
+from hyperrl.run.lock import RunLock
+from hyperrl.run.pointers import write_pointer
+from hyperrl.run.store import CheckpointStore
 
 
 @pytest.fixture
@@ -99,3 +103,97 @@ def test_a_run_without_a_best_checkpoint_is_sound(capsys, finished_run, tmp_path
     run.store.save(3, weights={"a": torch.zeros(1)}, state={}, about={})
     assert main(["doctor", str(run.path)]) == 0
     assert "best" not in lines_of(capsys)
+
+
+def everything(folder):
+    return {path: (path.lstat().st_mtime_ns, path.lstat().st_ino) for path in folder.path.rglob("*")}
+
+
+@pytest.mark.parametrize("state", ["running", "finished"])
+def test_looking_writes_nothing_and_takes_no_lock(capsys, run, monkeypatch, state):
+    run.set_status(state, 200)
+    (run.path / "run.lock").unlink(missing_ok=True)
+
+    def enter(_):
+        raise RunFolderError("it is in use")  # As where the folder cannot be written.
+
+    monkeypatch.setattr(RunLock, "__enter__", enter)
+    before = everything(run)
+    assert main(["doctor", str(run.path)]) == 0
+    assert everything(run) == before
+    line = lines_of(capsys)["run"]
+    assert ("it was killed" in line) is (state == "running")
+
+
+def test_a_lock_that_tells_nothing_is_no_failure(capsys, run):
+    run.set_status("running", 200)
+    (run.path / "run.lock").unlink(missing_ok=True)
+    (run.path / "run.lock").symlink_to("run.lock")
+    assert main(["doctor", str(run.path)]) == 0
+    assert "run.lock cannot be read" in lines_of(capsys)["run"]
+
+
+@pytest.mark.parametrize("when", ["before", "amid"])
+def test_a_checkpoint_that_is_rotated_away_meanwhile_is_no_fault(capsys, run, monkeypatch, when):
+    first, *others = run.store.names()
+    assert others
+    verify = CheckpointStore.verify
+
+    def rotated(store, name, **settings):
+        if name == first:
+            if when == "before":
+                shutil.rmtree(store.folder / first)
+            else:
+                (store.folder / first / "state.json").unlink()
+                with pytest.raises(CheckpointError) as caught:
+                    verify(store, name, **settings)
+                shutil.rmtree(store.folder / first)
+                raise caught.value
+        return verify(store, name, **settings)
+
+    monkeypatch.setattr(CheckpointStore, "verify", rotated)
+    assert main(["doctor", str(run.path)]) == 0
+    lines = lines_of(capsys)
+    assert first not in lines
+    assert all(" ok " in lines[name] for name in others)
+
+
+@pytest.mark.parametrize(("moves", "verdict"), [(1, " ok "), (99, " warn ")])
+def test_a_pointer_that_moves_meanwhile_is_followed(capsys, run, monkeypatch, moves, verdict):
+    left = [moves]
+    verify = CheckpointStore.verify
+
+    def moved(store, name, **settings):
+        if name == "latest" and left[0]:
+            left[0] -= 1
+            manifest = (store.folder / run.store.names()[left[0] % 2] / "manifest.json").read_bytes()
+            write_pointer(store.folder, "latest", run.store.names()[left[0] % 2], manifest)
+            raise CheckpointCorruptError("it is missing")
+        return verify(store, name, **settings)
+
+    monkeypatch.setattr(CheckpointStore, "verify", moved)
+    assert main(["doctor", str(run.path)]) == 0
+    assert verdict in lines_of(capsys)["latest"]
+
+
+def test_other_settings_are_found(capsys, run):
+    file = run.path / "run.toml"
+    text = file.read_text()
+    file.write_text(text.replace("eval_every = 100", "eval_every = 50"))
+    assert main(["doctor", str(run.path)]) == 0
+    assert "eval_every was 100" in lines_of(capsys)["settings"]
+    file.write_text(text.replace("batch_size = 16", "batch_size = 17"))
+    assert main(["doctor", str(run.path)]) == 1
+    assert "agent_kwargs.batch_size was 16" in lines_of(capsys)["settings"]
+    file.write_text(text.replace("batch_size = 16", "batch_size ? 16"))
+    assert main(["doctor", str(run.path)]) == 1
+    assert "is not valid TOML" in capsys.readouterr().out
+
+
+def test_the_speed_of_the_disk_is_not_measured_in_a_run(run, monkeypatch):
+    monkeypatch.delenv("HYPERRL_RUNS", raising=False)
+    monkeypatch.chdir(run.path)
+    before = everything(run)
+    free, _ = doctor.check_disk()
+    assert free.detail.endswith(f" at {run.path.parent}")
+    assert everything(run) == before

@@ -22,7 +22,8 @@ from stable_baselines3.common.monitor import Monitor
 
 from hyperrl.environments import make_env
 from hyperrl.errors import UnsupportedEnvError
-from hyperrl.run.tree import pack, unpack
+from hyperrl.run.packing import pack
+from hyperrl.run.unpacking import unpack
 from hyperrl_envs.saved_state import capture_plain, from_plain, restore_plain, to_plain
 from hyperrl_envs.simulator_state import capture_state, restore_state
 

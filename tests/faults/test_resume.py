@@ -95,19 +95,39 @@ def test_a_run_continues_anywhere(command, straight, server, other_server, tmp_p
     assert_equal(out, straight(agent, "Pendulum-v1", 1))
 
 
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGUSR1"])
+def test_a_signal_does_not_wait_for_the_end_of_an_evaluation(server, command, tmp_path, number):
+    out = tmp_path / "run"
+    process = server.start(*command("td3", "Pendulum-v1", 1, out), "--set", "eval_episodes=10000")
+    wait_for(lambda: saved_steps(out) == 0)
+    # It is in the evaluation before training, which takes minutes.
+    time.sleep(0.2)
+    process.kill(signal.Signals[number])
+    struck = time.monotonic()
+    assert process.wait() == EXIT_STATUS[number], process.output()
+    assert time.monotonic() - struck < 20
+    assert f"stopped by {number} after 0 steps, with a checkpoint" in process.output()
+    assert not (out / "eval" / "evaluations.csv").exists()
+
+
 def test_a_second_interrupt_ends_the_process_at_once(server, command, tmp_path):
     out = tmp_path / "run"
-    arguments = command("td3", "Pendulum-v1", 1, out)
-    process = server.start(*arguments, "--set", "eval_episodes=10000")
-    wait_for((out / "status.json").exists)
-    wait_for(lambda: "running" in (out / "status.json").read_text())
-    # It is in the evaluation before training, which takes minutes: the first interrupt has to wait for it.
+    process = server.start(*command("td3", "Pendulum-v1", 1, out), "--set", "gradient_steps=1000000")
+    wait_for(lambda: saved_steps(out) == 40)
+    # It makes updates for minutes: the first interrupt has to wait for them.
     time.sleep(0.2)
     process.kill(signal.SIGINT)
     wait_for(lambda: "press Ctrl-C again" in process.output())
     process.kill(signal.SIGINT)
     assert process.wait() == 130
     assert "Traceback" not in process.output()
+
+
+def test_a_job_that_is_put_back_until_it_succeeds_does(server, command, tmp_path):
+    out = tmp_path / "run"
+    statuses = [server.run(*command("td3", "Pendulum-v1", 1, out)).wait()]
+    statuses += [server.run("resume", out).wait() for _ in range(2)]
+    assert statuses == [0, 0, 0]
 
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGUSR1"])

@@ -7,7 +7,8 @@ import json
 import numpy as np
 
 from hyperrl.run.members import Segment
-from hyperrl.run.tree import pack, unpack
+from hyperrl.run.packing import pack
+from hyperrl.run.unpacking import unpack
 
 
 def through_a_file(tree):

@@ -1,6 +1,9 @@
 import csv
+import random
 
+import numpy as np
 import pytest
+import torch
 from stable_baselines3 import TD3
 from stable_baselines3.common.logger import configure
 
@@ -11,6 +14,7 @@ from hyperrl.run.callbacks import Interval, RunCallback
 from hyperrl.run.checkpoint import Checkpoints
 from hyperrl.run.evaluations import Evaluations
 from hyperrl.run.signals import StopSignals
+from hyperrl.run.store import CheckpointStore
 
 
 @pytest.fixture
@@ -177,6 +181,68 @@ def test_a_signal_ends_the_run_with_a_checkpoint(folder, agent):
         agent.learn(100, callback=callback)
     assert caught.value.exit_status == 143
     assert folder.checkpoint().steps == 30
+
+
+@pytest.fixture
+def refusing(monkeypatch):
+    """Let the disk refuse every checkpoint of the steps in this set."""
+    steps, save = set(), CheckpointStore.save
+
+    def perhaps(self, at, **content):
+        if at in steps:
+            raise OSError(28, "No space left on device")
+        return save(self, at, **content)
+
+    monkeypatch.setattr(CheckpointStore, "save", perhaps)
+    return steps
+
+
+@pytest.mark.filterwarnings("ignore:no checkpoint could be written")
+def test_a_best_policy_that_could_not_be_saved_is_not_the_best(folder, agent, refusing):
+    refusing.add(40)
+    results = iter([1.0, 9.0, 5.0, 4.0])
+    evaluations = Evaluations(folder, lambda a: [next(results)])
+    agent.learn(160, callback=callback_for(folder, agent, evaluations, 40, 160))
+    assert (evaluations.best, evaluations.best_steps) == (5.0, 80)
+    best = folder.checkpoint("best")
+    assert best.steps == 80
+    assert best.state()["run"]["evaluations"]["best"] == 5.0
+
+
+@pytest.mark.filterwarnings("ignore:no checkpoint could be written")
+def test_a_run_that_begins_on_a_full_disk_has_a_best_policy_later(folder, agent, refusing):
+    refusing.add(0)
+    results = iter([9.0, 5.0])
+    evaluations = Evaluations(folder, lambda a: [next(results)])
+    agent.learn(50, callback=callback_for(folder, agent, evaluations, 40, 50))
+    assert folder.checkpoint("best").steps == 40
+
+
+@pytest.mark.filterwarnings("ignore:no checkpoint could be written")
+@pytest.mark.parametrize(("seconds", "steps"), [(0.0, [0, 43]), (1e9, [0, 80])])
+def test_a_checkpoint_that_the_disk_refused_is_tried_again_soon(
+    folder, agent, refusing, monkeypatch, seconds, steps
+):
+    monkeypatch.setattr("hyperrl.run.callbacks._RETRY_SECONDS", seconds)
+    refusing.update({40, 41, 42})
+    evaluations = Evaluations(folder, lambda a: [1.0])
+    callback = callback_for(folder, agent, evaluations, 0, 90, checkpoint_every=40)
+    written = []
+    save = callback.save
+    callback.save = lambda best=False, ended=False: save(best, ended) and written.append(agent.num_timesteps)
+    agent.learn(90 if seconds else 60, callback=callback)
+    assert written == steps
+
+
+def test_an_evaluation_leaves_the_random_generators_alone(folder, agent):
+    def returns_of(_):
+        return [float(np.random.random() + random.random() + torch.rand(()))]
+
+    np.random.seed(3), random.seed(3), torch.manual_seed(3)
+    expected = np.random.random(), random.random(), float(torch.rand(()))
+    np.random.seed(3), random.seed(3), torch.manual_seed(3)
+    Evaluations(folder, returns_of).run(agent)
+    assert (np.random.random(), random.random(), float(torch.rand(()))) == expected
 
 
 def test_a_resumed_table_has_no_row_of_later_steps_and_no_half_row(folder, agent):

@@ -1,3 +1,4 @@
+import errno
 import warnings
 
 import pytest
@@ -6,9 +7,11 @@ from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
-from hyperrl.errors import CheckpointError, NonFiniteError
+from hyperrl.errors import CheckpointError, NonFiniteError, StateError
 from hyperrl.run.checkpoint import Checkpoints, conditions, differences, load_weights
+from hyperrl.run.reading import UnreadableError
 from hyperrl.run.store import CheckpointStore
+from tests.faults.disk import FailingFiles
 
 
 def make(cls=TD3, seed=0, width=8):
@@ -151,3 +154,98 @@ def test_a_mask_of_infinity_is_no_broken_weight(tmp_path):
     agent.policy.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
     saved(agent, CheckpointStore(tmp_path))
     assert CheckpointStore(tmp_path).load().weights()["mask"].tolist() == [0.0, -torch.inf]
+
+
+def at_32(agent, checkpoints, then):
+    """Save at 32 steps, and at 40 do something else; return what that returned."""
+    found = []
+    calls = [
+        AtRolloutStart(32, lambda: checkpoints.save({})),
+        AtRolloutStart(40, lambda: found.append(then())),
+    ]
+    agent.learn(48, callback=calls)
+    return found[0]
+
+
+@pytest.mark.parametrize("damage", ["cut short", "a link"])
+def test_a_piece_of_the_buffer_that_is_another_file_is_written_again(tmp_path, damage):
+    agent, store = make(), CheckpointStore(tmp_path)
+    checkpoints = Checkpoints(agent, store, {})
+
+    def save_again():
+        (segment,) = (tmp_path / "replay").iterdir()
+        data = segment.read_bytes()
+        segment.unlink()
+        segment.symlink_to("nowhere") if damage == "a link" else segment.write_bytes(data[:-1])
+        return checkpoints.save({})
+
+    with pytest.warns(UserWarning, match="the whole replay buffer is written again"):
+        assert at_32(agent, checkpoints, save_again)
+    assert store.load().state()["replay"]["spans"][0][1:] == [0, 40]
+
+
+def test_a_piece_of_the_buffer_that_cannot_be_read_now_is_not_written_again(tmp_path, monkeypatch):
+    agent, store = make(), CheckpointStore(tmp_path)
+    checkpoints = Checkpoints(agent, store, {})
+
+    def save_again():
+        def refuse(*_):
+            raise UnreadableError("the piece cannot be read: Input/output error")
+
+        monkeypatch.setattr("hyperrl.run.members.check_member_size", refuse)
+        return checkpoints.save({})
+
+    with pytest.warns(UserWarning, match=r"no checkpoint could be .*Input/output error") as caught:
+        assert not at_32(agent, checkpoints, save_again)
+    assert not [warning for warning in caught if "written again" in str(warning.message)]
+    monkeypatch.undo()
+    assert store.load().steps == 32
+    # The next one has all rows, those of the failed attempt in pieces of their own.
+    assert checkpoints.save({})
+    assert store.load().state()["replay"]["spans"][0][1:] == [0, 32]
+
+
+@pytest.mark.parametrize(
+    "error", [CheckpointError("it is of another run"), StateError("a socket"), TypeError()]
+)
+def test_what_is_not_the_disks_fault_ends_the_run(tmp_path, monkeypatch, error):
+    agent, store = make(), CheckpointStore(tmp_path)
+    checkpoints = Checkpoints(agent, store, {})
+
+    def save_again():
+        def refuse(*_, **__):
+            raise error
+
+        monkeypatch.setattr(store, "save", refuse)
+        checkpoints.save({})
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(type(error)) as caught:
+            at_32(agent, checkpoints, save_again)
+    assert caught.value is error
+
+
+def test_an_environment_that_fails_while_it_is_saved_is_not_a_full_disk(tmp_path, monkeypatch):
+    agent = make()
+    checkpoints = Checkpoints(agent, CheckpointStore(tmp_path), {})
+
+    def broken(_):
+        raise BrokenPipeError("the simulator is gone")
+
+    monkeypatch.setattr("hyperrl.run.state.env_state.capture", broken)
+    with pytest.raises(BrokenPipeError, match="simulator"):
+        agent.learn(10, callback=AtRolloutStart(5, lambda: checkpoints.save({})))
+
+
+def test_a_checkpoint_counts_although_older_ones_cannot_be_removed(tmp_path):
+    agent = make()
+    files = FailingFiles(errno.EACCES, "remove", lasting=True)
+    store = CheckpointStore(tmp_path, 1, files)
+    checkpoints = Checkpoints(agent, store, {})
+    with pytest.warns(UserWarning, match="older checkpoints cannot be removed: Permission denied; training"):
+        assert at_32(agent, checkpoints, lambda: checkpoints.save({}, best=True))
+    assert files.failed
+    assert (checkpoints.saved_steps, checkpoints.best_steps) == (40, 40)
+    assert "older checkpoints cannot be removed" in checkpoints.problem
+    assert (store.load().steps, store.load("best").steps) == (40, 40)

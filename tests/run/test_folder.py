@@ -64,7 +64,7 @@ def test_a_file_is_refused(tmp_path):
 
 
 def test_of_two_runs_that_start_together_one_gets_the_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("hyperrl.run.folder._refuse_taken", lambda path: None)
+    monkeypatch.setattr("hyperrl.run.folder.refuse_taken", lambda path: None)
     RunFolder.create(at(tmp_path))
     before = contents(tmp_path)
     with pytest.raises(RunFolderError, match="already holds a run"):
@@ -89,7 +89,7 @@ def test_two_runs_in_one_second_get_two_folders(tmp_path, monkeypatch):
         def now(cls, tz=None):
             return datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
-    monkeypatch.setattr("hyperrl.run.folder.datetime", Frozen)
+    monkeypatch.setattr("hyperrl.run.place.datetime", Frozen)
     names = [RunFolder.create(CONFIG).path.name for _ in range(3)]
     assert names == ["20260102T030405Z-s3", "20260102T030405Z-s3-2", "20260102T030405Z-s3-3"]
 

@@ -1,8 +1,10 @@
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -77,3 +79,30 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunFolderError, match="cannot be written"):
         RunLock(tmp_path / "file").__enter__()
+
+
+def test_who_holds_it_is_told_without_a_trace(tmp_path, holder):
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert RunLock(tmp_path).holder().startswith(f"process {holder.pid} on ")
+    (tmp_path / "owner.json").write_text("[]")
+    assert RunLock(tmp_path).holder() == "another process"
+    holder.kill()
+    holder.wait()
+    assert RunLock(tmp_path).holder() is None
+    assert {path for path in tmp_path.iterdir()} == set(before)
+
+
+def test_nobody_holds_what_is_not_there(tmp_path):
+    assert RunLock(tmp_path).holder() is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_those_who_look_keep_nobody_out(tmp_path):
+    with RunLock(tmp_path):
+        pass
+    descriptor = os.open(tmp_path / "run.lock", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    assert RunLock(tmp_path).holder() is None
+    threading.Timer(0.05, os.close, [descriptor]).start()
+    with RunLock(tmp_path):
+        assert RunLock(tmp_path).holder().startswith(f"process {os.getpid()} on ")

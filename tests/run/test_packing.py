@@ -15,7 +15,8 @@ from hypothesis.extra import numpy as hnp
 from safetensors.torch import load, save
 
 from hyperrl.errors import CheckpointCorruptError, HyperRLError, StateError
-from hyperrl.run.tree import pack, unpack
+from hyperrl.run.packing import pack
+from hyperrl.run.unpacking import unpack
 
 FEW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ARRAY_TYPES = [
