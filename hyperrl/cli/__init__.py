@@ -15,6 +15,7 @@ from hyperrl.errors import HyperRLError, RunStoppedError, unknown_name
 # Verb, module whose `main(argv) -> int` runs it, and what it does.
 VERBS = {
     "train": ("hyperrl.cli.train", "train an agent and leave a run folder"),
+    "sweep": ("hyperrl.cli.sweep", "do all runs of a grid of settings, side by side"),
     "resume": ("hyperrl.cli.resume", "continue a run that was stopped, killed or failed"),
     "evaluate": ("hyperrl.cli.evaluate", "measure the policy of a run on new episodes"),
     "gradient-quality": ("hyperrl.cli.gradient_quality", "compare a critic's action gradient with rollouts"),
