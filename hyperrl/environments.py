@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -65,15 +66,38 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> gym.En
         raise ConfigError(f"the environment {env_id!r} cannot be built: {error}") from error
 
 
-def make_vec_env(env_id: str, env_kwargs: Mapping[str, Any], n_envs: int, seed: int) -> VecEnv:
-    """Build environments that are stepped together in this process, each with a `Monitor`.
+def make_vec_env(
+    env_id: str,
+    env_kwargs: Mapping[str, Any],
+    n_envs: int,
+    seed: int,
+    *,
+    native: bool = False,
+    threads: int = 1,
+) -> VecEnv:
+    """Build environments that are stepped together in this process.
+
+    Each has a `Monitor`, or, where they are native, the infos that a `Monitor` gives.
 
     Args:
         env_id: A registered id.
         env_kwargs: Keyword arguments of each environment.
         n_envs: How many.
         seed: Seed of the first; the others take the numbers that follow.
+        native: Whether MuJoCo is stepped without a Python environment around each simulation: the same bits
+            in less time, for the ids in `hyperrl_envs.native.SUPPORTED`.
+        threads: Threads that step, for native environments.
+
+    Raises:
+        UnknownNameError: There is no such id, or no such keyword argument of a native environment.
+        UnsupportedEnvError: The environment cannot be stepped natively.
+        MissingExtraError: The environment needs a package that is not installed.
+        ConfigError: The environment refuses its keyword arguments, or threads are asked for without `native`.
     """
+    if native:
+        return _make_native(env_id, env_kwargs, n_envs, seed, threads)
+    if threads != 1:
+        raise ConfigError(f"threads = {threads} needs native = True: other environments are stepped by one")
     from stable_baselines3.common.env_util import make_vec_env as make
 
     return make(lambda: make_env(env_id, env_kwargs), n_envs=n_envs, seed=seed)
@@ -144,6 +168,18 @@ def check_spaces(env: gym.Env[Any, Any], agent: str, policy: str) -> int:
             f"use {right}"
         )
     return int(np.prod(actions.shape))
+
+
+def _make_native(env_id: str, env_kwargs: Mapping[str, Any], n_envs: int, seed: int, threads: int) -> VecEnv:
+    from hyperrl_envs.native import make_native
+
+    check_env_id(env_id)
+    # What `make_native` takes for itself is no argument of an environment.
+    for name in inspect.signature(make_native).parameters:
+        if name in env_kwargs:
+            raise ConfigError(f"the environment {env_id!r} has no keyword argument {name!r}")
+    _quieten_mujoco()
+    return make_native(env_id, n_envs, seed, threads=threads, **env_kwargs)
 
 
 def _quieten_mujoco() -> None:

@@ -1,0 +1,98 @@
+"""Which of Gymnasium's tasks are stepped natively, and building them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+
+from hyperrl.errors import ConfigError, UnsupportedEnvError, nearest_name
+from hyperrl.ranges import whole
+from hyperrl_envs.native.ant import Ant
+from hyperrl_envs.native.arguments import STEP_LIMIT, split_arguments
+from hyperrl_envs.native.half_cheetah import HalfCheetah
+from hyperrl_envs.native.humanoid import Humanoid
+from hyperrl_envs.native.model import load_model
+from hyperrl_envs.native.pendulums import InvertedDoublePendulum, InvertedPendulum
+from hyperrl_envs.native.planar_walkers import Hopper, Walker2d
+from hyperrl_envs.native.pusher import Pusher
+from hyperrl_envs.native.reacher import Reacher
+from hyperrl_envs.native.simulations import Simulations
+from hyperrl_envs.native.swimmer import Swimmer
+from hyperrl_envs.native.task import Task
+
+_TASKS: dict[str, type[Task]] = {
+    "Ant-v5": Ant,
+    "HalfCheetah-v5": HalfCheetah,
+    "Hopper-v5": Hopper,
+    "Humanoid-v5": Humanoid,
+    "InvertedDoublePendulum-v5": InvertedDoublePendulum,
+    "InvertedPendulum-v5": InvertedPendulum,
+    "Pusher-v5": Pusher,
+    "Reacher-v5": Reacher,
+    "Swimmer-v5": Swimmer,
+    "Walker2d-v5": Walker2d,
+}
+SUPPORTED = tuple(_TASKS)
+
+
+def supports(env_id: str) -> bool:
+    """Return whether the environments of this id can be stepped natively.
+
+    Args:
+        env_id: A Gymnasium id.
+    """
+    return env_id in _TASKS
+
+
+def build_simulations(
+    env_id: str,
+    n_envs: int,
+    arguments: Mapping[str, Any],
+    *,
+    threads: int = 1,
+    models: Sequence[Any] | None = None,
+) -> Simulations:
+    """Build environments of one task that are stepped together.
+
+    Args:
+        env_id: One of `SUPPORTED`.
+        n_envs: How many.
+        arguments: Keyword arguments as for `gymnasium.make`.
+        threads: How many threads step.
+        models: One `mujoco.MjModel` for each environment, used as it is; by default they share one that is
+            loaded from the task's `xml_file`.
+
+    Raises:
+        UnsupportedEnvError: The task is not among them.
+        UnknownNameError: There is no such keyword argument.
+        ConfigError: A value is wrong.
+        ShapeError: The models are of different structure.
+    """
+    if not supports(env_id):
+        nearest = nearest_name(env_id, SUPPORTED, 0.8)
+        hint = "" if nearest is None else f", did you mean {nearest!r}?"
+        raise UnsupportedEnvError(
+            f"{env_id!r} cannot be stepped natively{hint} (possible: {', '.join(SUPPORTED)})"
+        )
+    count = int(whole(1, 65536).check("n_envs", n_envs))
+    spec = copy.deepcopy(gym.spec(env_id))
+    spec.kwargs.update(arguments)
+    limit = spec.kwargs.pop(STEP_LIMIT, None)
+    task, rendering, limit = split_arguments(env_id, _TASKS[env_id], {**spec.kwargs, STEP_LIMIT: limit})
+    # As in `gymnasium.make`: nothing given means what is registered, -1 means no limit.
+    spec.max_episode_steps = spec.max_episode_steps if limit is None else limit
+    if models is None:
+        models = [load_model(task.xml_file)] * count
+    elif len(models) != count:
+        raise ConfigError(f"there are {len(models)} models for {count} environments: give one each")
+    return Simulations(
+        task,
+        models,
+        spec=spec,
+        rendering=rendering,
+        max_episode_steps=None if spec.max_episode_steps == -1 else spec.max_episode_steps,
+        threads=threads,
+    )
