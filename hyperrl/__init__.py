@@ -25,12 +25,18 @@ if TYPE_CHECKING:
     from hyperrl.train import restore_agent as restore_agent
     from hyperrl.train import resume as resume
     from hyperrl.train import train as train
+    from hyperrl_agents.compiled_ppo import CompiledPPO as CompiledPPO
+    from hyperrl_agents.compiled_sac import CompiledSAC as CompiledSAC
+    from hyperrl_agents.compiled_td3 import CompiledTD3 as CompiledTD3
     from hyperrl_agents.hyper_sac import HyperSAC as HyperSAC
     from hyperrl_agents.hyper_td3 import HyperTD3 as HyperTD3
 
     __version__: str
 
 _HOMES = {
+    "CompiledPPO": "hyperrl_agents.compiled_ppo",
+    "CompiledSAC": "hyperrl_agents.compiled_sac",
+    "CompiledTD3": "hyperrl_agents.compiled_td3",
     "Generated": "hyperrl.nets",
     "HyperCriticConfig": "hyperrl.sb3",
     "HyperNet": "hyperrl.nets",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hyperrl.errors import ConfigError, HyperRLError, unknown_name
@@ -33,9 +33,19 @@ _RANGES = {
     "target_update_interval": whole(1, 1e9),
     "sde_sample_freq": whole(-1, 1e9),
     "stats_window_size": whole(1, 1e6),
+    "n_epochs": whole(1, 1e6),
+    "gae_lambda": between(0, 1),
+    "clip_range": above(0, 1e6),
+    "clip_range_vf": above(0, 1e6),
+    "vf_coef": between(0, 1e6),
+    "max_grad_norm": above(0, 1e9),
+    "target_kl": above(0, 1e6),
 }
-_FLAGS = ("optimize_memory_usage", "use_sde", "use_sde_at_warmup")
+_FLAGS = ("optimize_memory_usage", "use_sde", "use_sde_at_warmup", "normalize_advantage")
 _NUMBER_OR_AUTO = {"ent_coef": above(0, 1e6), "target_entropy": Range(-1e6, 1e6)}
+# Where an agent's default is a number, no word stands for one, and the entropy need not count.
+_NUMBER_ONLY = {"ent_coef": between(0, 1e6)}
+_PRECISIONS = ("highest", "high", "medium")
 _NOISES = ("normal", "ornstein-uhlenbeck", "none")
 _ACTIVATIONS = ("ELU", "GELU", "LeakyReLU", "Mish", "ReLU", "SiLU", "Softplus", "Tanh")
 _OPTIMIZERS = ("Adam", "AdamW", "RMSprop", "SGD")
@@ -101,7 +111,7 @@ def check_agent_kwargs(
             )
         if name not in parameters:
             raise unknown_name(f"argument of {agent}", name, parameters)
-        _check_argument(name, value)
+        _check_argument(name, value, parameters[name].default)
     if kwargs.get("learning_starts", 0) >= steps:
         raise ConfigError(
             f"learning_starts must be less than the {steps} steps of the run or nothing is learned, "
@@ -166,7 +176,7 @@ def build_agent(
     return built
 
 
-def _check_argument(name: str, value: Any) -> None:
+def _check_argument(name: str, value: Any, default: Any) -> None:
     if name in _RANGES:
         _RANGES[name].check(name, value)
         if name == "gradient_steps" and value == 0:
@@ -174,12 +184,12 @@ def _check_argument(name: str, value: Any) -> None:
     elif name in _FLAGS:
         if not isinstance(value, bool):
             raise ConfigError(f"{name} must be true or false, got {value!r}")
+    elif name in _NUMBER_ONLY and isinstance(default, float):
+        _NUMBER_ONLY[name].check(name, value)
     elif name in _NUMBER_OR_AUTO:
         _check_number_or_auto(name, value, _NUMBER_OR_AUTO[name])
-    elif name == "train_freq":
-        _check_train_freq(value)
-    elif name == "action_noise":
-        _check_noise(value)
+    elif name in _CHECKS:
+        _CHECKS[name](value)
     elif name.endswith("learning_rate"):
         _RANGES["learning_rate"].check(name, value)
     else:
@@ -197,6 +207,16 @@ def _check_number_or_auto(name: str, value: Any, allowed: Range) -> None:
         right = False
     if not right:
         raise ConfigError(f"{name} must be 'auto' or {allowed.describe()}, got {value!r}")
+
+
+def _check_compile(value: Any) -> None:
+    if not isinstance(value, bool) and value != "auto":
+        raise ConfigError(f"compile must be true, false or 'auto', got {value!r}")
+
+
+def _check_precision(value: Any) -> None:
+    if value not in _PRECISIONS:
+        raise unknown_name("precision", str(value), _PRECISIONS)
 
 
 def _check_train_freq(value: Any) -> None:
@@ -219,6 +239,14 @@ def _check_noise(value: Any) -> None:
     if value["kind"] not in _NOISES:
         raise unknown_name("kind of action_noise", str(value["kind"]), _NOISES)
     between(0).check("action_noise.sigma", value.get("sigma", 0.1))
+
+
+_CHECKS: dict[str, Callable[[Any], None]] = {
+    "compile": _check_compile,
+    "precision": _check_precision,
+    "train_freq": _check_train_freq,
+    "action_noise": _check_noise,
+}
 
 
 def _check_policy_kwargs(policy: str, cls: type[Any], kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""`hyperrl bench`: measure gradient steps, contraction orders, learning curves, checkpoints and faults."""
+"""`hyperrl bench`: gradient steps, contraction orders, environments, learning curves, checkpoints, faults."""
 
 from __future__ import annotations
 
@@ -33,6 +33,34 @@ class SpeedArguments:
     """Folder for the results."""
     quick: _Flag = False
     """A few small measurements only, to see that everything works."""
+
+
+@dataclass(frozen=True)
+class VecEnvArguments:
+    """Measure native environments beside Stable-Baselines3's, in one process, interleaved round-robin."""
+
+    rounds: int = 15
+    """Rounds; medians, smallest and largest ratios are over them."""
+    seed: int = 0
+    """Seed of the environments."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results."""
+    quick: _Flag = False
+    """A small measurement only, to see that everything works."""
+
+
+@dataclass(frozen=True)
+class PPOArguments:
+    """Measure whole iterations of PPO beside Stable-Baselines3's, in one process, interleaved round-robin."""
+
+    rounds: int = 12
+    """Timed iterations of each variant; medians, smallest and largest ratios are over them."""
+    seed: int = 0
+    """Seed of networks and environments."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results."""
+    quick: _Flag = False
+    """Small iterations only, to see that everything works."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +185,25 @@ def _contraction(arguments: SpeedArguments) -> int:
     return 0
 
 
+def _vecenv(arguments: VecEnvArguments) -> int:
+    from hyperrl.bench import report, timing, vecenv
+
+    timing.prepare("cpu", 1)
+    rounds = 2 if arguments.quick else int(whole(1, 1000).check("rounds", arguments.rounds))
+    folder = report.open_folder(arguments.out)
+    passed = vecenv.publish(folder, rounds=rounds, seed=arguments.seed, quick=arguments.quick)
+    return int(not passed)
+
+
+def _ppo(arguments: PPOArguments) -> int:
+    from hyperrl.bench import ppo, report, timing
+
+    timing.prepare("cpu", 1)
+    rounds = 2 if arguments.quick else int(whole(1, 1000).check("rounds", arguments.rounds))
+    folder = report.open_folder(arguments.out)
+    return int(not ppo.publish(folder, rounds=rounds, seed=arguments.seed, quick=arguments.quick))
+
+
 def _save(arguments: SpeedArguments, folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
     from hyperrl.bench import report
 
@@ -256,15 +303,19 @@ def _plot(arguments: PlotArguments) -> int:
 _PARTS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "update": (SpeedArguments, _update),
     "contraction": (SpeedArguments, _contraction),
+    "vecenv": (VecEnvArguments, _vecenv),
+    "ppo": (PPOArguments, _ppo),
     "learning": (LearningArguments, _learning),
     "plot": (PlotArguments, _plot),
     "checkpoint": (CheckpointArguments, _checkpoint),
     "faults": (FaultArguments, _faults),
 }
-_USAGE = """usage: hyperrl bench [update|contraction|learning|plot|checkpoint|faults] ...
+_USAGE = """usage: hyperrl bench [update|contraction|vecenv|ppo|learning|plot|checkpoint|faults] ...
 
   update       full gradient steps against Stable-Baselines3's and a naive hyper critic's
   contraction  the orders of evaluating a generated layer against each other
+  vecenv       native MuJoCo environments against Stable-Baselines3's vectorised ones
+  ppo          whole iterations of PPO, compiled and with native environments, against Stable-Baselines3's
   learning     learning curves of agents, environments and seeds, on several processes
   plot         pictures and a summary of learning curves
   checkpoint   what a checkpoint with a full replay buffer costs

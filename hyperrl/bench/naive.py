@@ -1,13 +1,13 @@
-"""HypeRL's critic as a user of Stable-Baselines3 would write it: what our own is measured against.
+"""Hyper critics as a user of Stable-Baselines3 would write them: what our own are measured against.
 
-A ``ContinuousCritic`` with the published network, in Stable-Baselines3's own TD3 and SAC: every layer's
-generated weights are materialised, all of it lies in autograd's graph in the actor's step too, and Adam is
-not fused. It computes what the critic ``paper`` computes.
+A ``ContinuousCritic`` in Stable-Baselines3's own TD3 and SAC: every layer's generated weights are materialised,
+all of it lies in autograd's graph in the actor's step too, and Adam is not fused. There is the published
+network, which computes what the critic ``paper`` computes, and the small one, which computes what ``fast`` does.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from gymnasium import spaces
@@ -22,6 +22,7 @@ from torch.nn import functional
 
 _WIDTHS = (256, 512, 1024)
 _HIDDEN = 256
+_FAST_FEATURES = 16
 
 
 class NaiveResidual(nn.Module):
@@ -81,8 +82,40 @@ class NaiveQ(nn.Module):
         return value
 
 
+class NaiveFastQ(nn.Module):
+    """The small value function: 16 features of constant norm, one layer-normalised hidden layer of 256.
+
+    Args:
+        state_dim: Size of the state.
+        action_dim: Size of the action.
+    """
+
+    def __init__(self, state_dim: int, action_dim: int) -> None:
+        super().__init__()
+        self.primary = nn.Sequential(
+            nn.Linear(state_dim, _HIDDEN),
+            nn.LayerNorm(_HIDDEN),
+            nn.ReLU(),
+            nn.Linear(_HIDDEN, _FAST_FEATURES),
+        )
+        self.sizes = (action_dim * _HIDDEN, _HIDDEN, _HIDDEN, 1)
+        self.head = nn.Linear(_FAST_FEATURES, sum(self.sizes))
+
+    def forward(self, state: Tensor, action: Tensor) -> Tensor:
+        """Value ``[B, 1]`` of states ``[B, S]`` and actions ``[B, A]``."""
+        features = self.primary(state)
+        features = features * (features.square().mean(-1, keepdim=True) + 1e-8).rsqrt()
+        weight, out_weight, bias, out_bias = self.head(features).split(self.sizes, dim=-1)
+        matrix = weight.view(-1, action.shape[-1], _HIDDEN)
+        hidden = torch.bmm(action.unsqueeze(1), matrix).squeeze(1) + bias
+        hidden = functional.relu(functional.layer_norm(hidden, (_HIDDEN,)))
+        return (hidden * out_weight).sum(-1, keepdim=True) + out_bias
+
+
 class NaiveHyperCritic(ContinuousCritic):
     """Stable-Baselines3's ``ContinuousCritic`` with other networks inside; takes its arguments."""
+
+    network: ClassVar[type[nn.Module]] = NaiveQ
 
     def __init__(
         self,
@@ -107,7 +140,7 @@ class NaiveHyperCritic(ContinuousCritic):
         self.n_critics = n_critics
         self.q_networks = []
         for index in range(n_critics):
-            network = NaiveQ(features_dim, get_action_dim(action_space))
+            network = self.network(features_dim, get_action_dim(action_space))
             self.add_module(f"qf{index}", network)
             self.q_networks.append(network)
 
@@ -125,11 +158,19 @@ class NaiveHyperCritic(ContinuousCritic):
         return value
 
 
+class NaiveFastCritic(NaiveHyperCritic):
+    """The same with the small networks."""
+
+    network: ClassVar[type[nn.Module]] = NaiveFastQ
+
+
 class _NaiveCriticMixin:
+    critic_class: ClassVar[type[NaiveHyperCritic]] = NaiveHyperCritic
+
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> NaiveHyperCritic:
         """Build one critic (the online or the target one)."""
         settings = self._update_features_extractor(self.critic_kwargs, features_extractor)  # type: ignore[attr-defined]
-        return NaiveHyperCritic(**settings).to(self.device)  # type: ignore[attr-defined]
+        return self.critic_class(**settings).to(self.device)  # type: ignore[attr-defined]
 
 
 class NaiveTD3Policy(_NaiveCriticMixin, TD3Policy):
@@ -138,3 +179,9 @@ class NaiveTD3Policy(_NaiveCriticMixin, TD3Policy):
 
 class NaiveSACPolicy(_NaiveCriticMixin, SACPolicy):
     """SAC's policy with the naive critic."""
+
+
+class NaiveFastTD3Policy(NaiveTD3Policy):
+    """TD3's policy with the small naive critic."""
+
+    critic_class = NaiveFastCritic

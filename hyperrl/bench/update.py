@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import gymnasium as gym
@@ -15,7 +16,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from hyperrl.bench.naive import NaiveSACPolicy, NaiveTD3Policy
+from hyperrl.bench.naive import NaiveFastTD3Policy, NaiveSACPolicy, NaiveTD3Policy
 from hyperrl.bench.report import provenance
 from hyperrl.bench.timing import Timings, deciding_clock, interleave
 from hyperrl.registry import agents
@@ -75,6 +76,7 @@ def comparisons(quick: bool = False) -> list[Comparison]:
     paper_sac = {"naive": _builder(SAC, NaiveSACPolicy), "paper": _hyper("hyper-sac", "paper")}
     td3 = {"sb3": _builder(TD3, "MlpPolicy"), **{c: _hyper("hyper-td3", c) for c in ("fast", "compact")}}
     sac = {"sb3": _builder(SAC, "MlpPolicy"), **{c: _hyper("hyper-sac", c) for c in ("fast", "compact")}}
+    naive_fast = {"naive": _builder(TD3, NaiveFastTD3Policy), "fast": _hyper("hyper-td3", "fast")}
     steps = 2 if quick else 20
     small = [
         Comparison("td3 fast and compact vs SB3", 256, td3, steps, {"fast": 1.3}),
@@ -82,7 +84,38 @@ def comparisons(quick: bool = False) -> list[Comparison]:
     ]
     if quick:
         return small
+    compiled_td3 = td3 | _compiled("td3", "highest") | _compiled("td3", "medium") | _sbx("TD3")
+    compiled_sac = sac | _compiled("sac", "highest") | _compiled("sac", "medium") | _sbx("SAC")
+    for variants in (compiled_td3, compiled_sac):
+        variants.pop("compact")
+    compiled_fast = {"compiled fast": _hyper("hyper-td3", "fast", compile=True)}
+    compiled_paper = {
+        "compiled paper": _hyper("hyper-td3", "paper", compile=True),
+        "compiled paper, medium": _hyper("hyper-td3", "paper", compile=True, precision="medium"),
+    }
     return [
+        Comparison("td3 fast vs naive", 256, naive_fast | compiled_fast, steps, {"compiled fast": 1 / 1.7}),
+        Comparison(
+            "td3 compiled vs SB3",
+            256,
+            compiled_td3,
+            steps,
+            {"compiled": 1 / 1.4, "compiled, medium": 1 / 2.0},
+        ),
+        Comparison(
+            "sac compiled vs SB3",
+            256,
+            compiled_sac,
+            steps,
+            {"compiled": 1 / 1.7, "compiled, medium": 1 / 2.5},
+        ),
+        Comparison(
+            "td3 paper compiled vs naive",
+            256,
+            paper_td3 | compiled_paper,
+            2,
+            {"paper": 1 / 1.25, "compiled paper, medium": 1 / 2.1},
+        ),
         Comparison("td3 paper vs naive", 256, paper_td3, 2, {"paper": 1 / 1.3}),
         Comparison("td3 paper vs naive", 100, paper_td3, 2, {"paper": 1 / 1.3}),
         Comparison("sac paper vs naive", 256, paper_sac, 2, {"paper": 1 / 1.5}),
@@ -145,15 +178,43 @@ def _block(model: OffPolicyAlgorithm, comparison: Comparison) -> Callable[[], No
     return lambda: model.train(gradient_steps=comparison.steps, batch_size=comparison.batch_size)
 
 
-def _hyper(agent: str, critic: str) -> Callable[[str, int], OffPolicyAlgorithm]:
+def _compiled(algorithm: str, precision: str) -> dict[str, Callable[[str, int], OffPolicyAlgorithm]]:
+    """The compiled algorithm with plain critics and with fast ones."""
+    options = {"compile": True, "precision": precision}
+    suffix = "" if precision == "highest" else f", {precision}"
+    return {
+        f"compiled{suffix}": _named(f"compiled-{algorithm}", {}, options),
+        f"compiled fast{suffix}": _hyper(f"hyper-{algorithm}", "fast", **options),
+    }
+
+
+def _sbx(algorithm: str) -> dict[str, Callable[[str, int], OffPolicyAlgorithm]]:
+    """The algorithm of Stable-Baselines3's JAX sister, if it is installed: `pip install sbx-rl`."""
+    if find_spec("sbx") is None:
+        return {}
+    import sbx
+
+    return {"sbx": _builder(getattr(sbx, algorithm), "MlpPolicy")}
+
+
+def _hyper(agent: str, critic: str, **options: Any) -> Callable[[str, int], OffPolicyAlgorithm]:
+    return _named(agent, {"critic": critic}, options)
+
+
+def _named(
+    agent: str, policy_kwargs: Mapping[str, Any], options: Mapping[str, Any]
+) -> Callable[[str, int], OffPolicyAlgorithm]:
     def build(device: str, seed: int) -> OffPolicyAlgorithm:
-        return _builder(agents.get(agent), "MlpPolicy", critic=critic)(device, seed)
+        return _builder(agents.get(agent), "MlpPolicy", options, **policy_kwargs)(device, seed)
 
     return build
 
 
 def _builder(
-    algorithm: Callable[..., OffPolicyAlgorithm], policy: Any, **policy_kwargs: Any
+    algorithm: Callable[..., OffPolicyAlgorithm],
+    policy: Any,
+    options: Mapping[str, Any] | None = None,
+    **policy_kwargs: Any,
 ) -> Callable[[str, int], OffPolicyAlgorithm]:
     def build(device: str, seed: int) -> OffPolicyAlgorithm:
         model = algorithm(
@@ -163,6 +224,7 @@ def _builder(
             policy_kwargs={"net_arch": list(_NET_ARCH), **policy_kwargs},
             seed=seed,
             device=device,
+            **(options or {}),
         )
         assert isinstance(model.replay_buffer, ReplayBuffer)
         fill(model.replay_buffer, seed)

@@ -44,6 +44,14 @@ class CriticDiagnostics:
         self.every = every
         self._latest: dict[str, float] = {}
 
+    def due(self, update: int) -> bool:
+        """Whether it is time to measure.
+
+        Args:
+            update: Number of the update, from 1.
+        """
+        return not self._latest or (update - 1) % self.every == 0
+
     def observe(self, update: int, batch: Any, values: Sequence[Tensor]) -> None:
         """Measure if it is time; call it between the critic's backward pass and its optimiser step.
 
@@ -52,7 +60,7 @@ class CriticDiagnostics:
             batch: The replay samples.
             values: Values ``[B, 1]`` that the critic gave them.
         """
-        if self._latest and (update - 1) % self.every:
+        if not self.due(update):
             return
         stacked = torch.cat([value.detach() for value in values], dim=1)
         self._latest = {

@@ -6,10 +6,17 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    BasePolicy,
+    MultiInputActorCriticPolicy,
+)
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.sac import policies as sac
 from stable_baselines3.sac.policies import SACPolicy
+from stable_baselines3.td3 import policies as td3
 from stable_baselines3.td3.policies import TD3Policy
 
 from hyperrl.errors import ConfigError
@@ -80,6 +87,42 @@ class HyperCriticMixin:
     def _get_constructor_parameters(self) -> dict[str, Any]:
         parameters: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
         return {**parameters, "critic": self.critic_config}
+
+
+class FiniteTD3Policy(FinitePredictMixin, TD3Policy):
+    """TD3's policy that neither takes nor gives NaN and infinity."""
+
+
+class FiniteTD3CnnPolicy(FinitePredictMixin, td3.CnnPolicy):
+    """The same for images."""
+
+
+class FiniteTD3MultiInputPolicy(FinitePredictMixin, td3.MultiInputPolicy):
+    """The same for dictionaries of observations."""
+
+
+class FiniteSACPolicy(FinitePredictMixin, SACPolicy):
+    """SAC's policy that neither takes nor gives NaN and infinity."""
+
+
+class FiniteSACCnnPolicy(FinitePredictMixin, sac.CnnPolicy):
+    """The same for images."""
+
+
+class FiniteSACMultiInputPolicy(FinitePredictMixin, sac.MultiInputPolicy):
+    """The same for dictionaries of observations."""
+
+
+class FinitePPOPolicy(FinitePredictMixin, ActorCriticPolicy):
+    """PPO's policy that neither takes nor gives NaN and infinity."""
+
+
+class FinitePPOCnnPolicy(FinitePredictMixin, ActorCriticCnnPolicy):
+    """The same for images."""
+
+
+class FinitePPOMultiInputPolicy(FinitePredictMixin, MultiInputActorCriticPolicy):
+    """The same for dictionaries of observations."""
 
 
 class HyperTD3Policy(HyperCriticMixin, FinitePredictMixin, TD3Policy):

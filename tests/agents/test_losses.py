@@ -7,8 +7,8 @@ import math
 import pytest
 import torch as th
 
-from hyperrl_agents.hyper_sac import losses as sac
-from hyperrl_agents.hyper_td3 import losses as td3
+from hyperrl_agents.compiled_sac import losses as sac
+from hyperrl_agents.compiled_td3 import losses as td3
 
 ROWS = 6
 

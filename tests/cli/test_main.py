@@ -43,7 +43,7 @@ def test_every_verb_explains_itself(capsys, verb):
 
 
 BAD = [
-    (["train"], "needs the name of an agent: hyper-sac, hyper-td3"),
+    (["train"], "needs the name of an agent: compiled-ppo, "),
     (["train", "hyper-td4"], "unknown agent 'hyper-td4', did you mean 'hyper-td3'?"),
     (["train", "td3"], "no environment was given"),
     (["train", "td3", "sac"], "unrecognized options: sac"),

@@ -111,18 +111,19 @@ class FaultyTrain:
         return self.calls - self.n
 
 
-def agent_class(name):
-    return PPO if name == "ppo" else agents.get(name)
+def on_policy(name):
+    """Whether an agent learns from rollouts."""
+    return issubclass(agents.get(name), PPO)
 
 
 def build(name, env=None, cls=None, normalised=False, **kwargs):
     """Build a small agent, on three healthy environments if none are given."""
-    cls = cls or agent_class(name)
+    cls = cls or agents.get(name)
     env = env or make_envs()
     if normalised:
         env = VecNormalize(env)
     policy = "MultiInputPolicy" if isinstance(env.observation_space, spaces.Dict) else "MlpPolicy"
-    sizes = ON_POLICY if name == "ppo" else OFF_POLICY
+    sizes = ON_POLICY if issubclass(cls, PPO) else OFF_POLICY
     networks = {**NETWORKS, **(CRITIC if name.startswith("hyper") else {})}
     return cls(policy, env, policy_kwargs=networks, seed=0, device="cpu", **{**sizes, **kwargs})
 

@@ -21,11 +21,12 @@ from tests.faults.injection import (
     build,
     critic_weight,
     make_envs,
+    on_policy,
     spoil,
 )
 
 STEPS = 300
-AGENTS = [*registered.names(), "ppo"]
+AGENTS = registered.names()
 VALUES = [float("nan"), float("inf"), float("-inf")]
 every_agent = pytest.mark.parametrize("name", AGENTS)
 every_value = pytest.mark.parametrize("value", VALUES, ids=str)
@@ -75,10 +76,10 @@ def test_a_value_of_an_environment(name, value, source):
     assert faulty(env).steps_since_fault == 0
     assert all_finite(agent)
     # Nothing of it has been stored, and it was not learned from.
-    buffer = agent.rollout_buffer if name == "ppo" else agent.replay_buffer
+    buffer = agent.rollout_buffer if on_policy(name) else agent.replay_buffer
     assert np.isfinite(buffer.rewards).all()
     updates = {"reset": 0, "first": 7, "terminal": 7}.get(fault, 6)
-    assert counter.calls == (min(updates, 2) if name == "ppo" else updates)
+    assert counter.calls == (min(updates, 2) if on_policy(name) else updates)
 
 
 @numpy_warns
@@ -104,7 +105,7 @@ def test_an_action(name, value):
     agent = build(name)
 
     def spoil_actions(agent):
-        method = "forward" if name == "ppo" else "_predict"
+        method = "forward" if on_policy(name) else "_predict"
         own = getattr(agent.policy, method)
 
         def bad(*args, **kwargs):
@@ -151,7 +152,7 @@ def test_an_action_of_stable_baselines3s_own_policies(cls, value, noise):
 @pytest.mark.parametrize("which", ["actor", "critic", "target", "temperature"])
 def test_a_weight(name, value, which):
     agent = build(name)
-    if which == "actor" or (which == "target" and name == "ppo"):
+    if which == "actor" or (which == "target" and on_policy(name)):
         weight, tensor = actor_weight(agent)
     elif which == "temperature" and "sac" in name:
         weight, tensor = "log_ent_coef", agent.log_ent_coef
@@ -185,7 +186,7 @@ def test_a_gradient_within_an_update(name, value, which):
     update = FaultyTrain(agent, before=spoil_gradient)
     text = stopped(agent)
     assert text.startswith("the gradient of ")
-    if name != "ppo":
+    if not on_policy(name):
         # PPO clips all gradients by their common norm, which spoils all at once.
         assert text.startswith(f"the gradient of {weight} is {value}")
     assert update.calls_after == 0
@@ -212,15 +213,15 @@ def test_a_row_of_a_buffer(name, value, part):
     n = 10
 
     def spoil_rows(agent):
-        buffer = agent.rollout_buffer if name == "ppo" else agent.replay_buffer
+        buffer = agent.rollout_buffer if on_policy(name) else agent.replay_buffer
         rows = getattr(buffer, part)[: buffer.pos]
         # Rows of a replay buffer are drawn at random: enough of them are spoilt to be drawn at once.
-        rows[-1 if name == "ppo" else slice(2, None), BAD_ENV, ...] = value
+        rows[-1 if on_policy(name) else slice(2, None), BAD_ENV, ...] = value
 
     at = At(n, spoil_rows)
     update = FaultyTrain(agent, n=0)
     text = stopped(agent, at)
-    if name == "ppo":
+    if on_policy(name):
         noun, row, calls = "the rollout buffer", 0, 2
         assert at.steps_after == 2
     else:
@@ -270,8 +271,8 @@ def test_a_statistic_of_a_normaliser(name, value, statistic, sentence):
     update = FaultyTrain(agent, n=0)
     text = stopped(agent, at)
     assert re.match(sentence, text)
-    assert update.calls == (2 if name == "ppo" else 7)
-    assert at.steps_after <= (2 if name == "ppo" else 0)
+    assert update.calls == (2 if on_policy(name) else 7)
+    assert at.steps_after <= (2 if on_policy(name) else 0)
 
 
 @every_agent
@@ -289,7 +290,7 @@ def test_the_last_update_of_a_run_is_looked_at_too(name):
     agent = build(name)
     update = FaultyTrain(agent, n=2, after=lambda a: spoil(actor_weight(a)[1], float("nan")))
     with pytest.raises(NonFiniteError, match="the weight"):
-        agent.learn(24 if name == "ppo" else 12, callback=HealthCallback())
+        agent.learn(24 if on_policy(name) else 12, callback=HealthCallback())
     assert update.calls == 2
 
 

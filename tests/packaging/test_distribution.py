@@ -17,7 +17,7 @@ import agents, envs, hyperrl, hyperrl_agents, hyperrl_envs
 from hyperrl.presets import read_presets
 from hyperrl.registry import agents as registered, kinds
 print(hyperrl.__file__, hyperrl_agents.__file__, hyperrl_envs.__file__)
-print(sorted(registered.names())[:2], kinds.names()[:2], sorted(read_presets("td3")))
+print(sorted(registered.names())[-2:], kinds.names()[:2], sorted(read_presets("td3")))
 from agents.mine import NAME as agent
 from envs.mine import NAME as env
 print(agent, env, hyperrl.RunConfig("td3", "Ant-v5").steps)
@@ -118,7 +118,7 @@ def test_it_works_beside_the_agents_and_envs_of_a_user(python, tmp_path, regular
     where, names, mine = run(program, "-c", LOOK, cwd=tmp_path).splitlines()
     installed = ROOT if kind == "editable" else program.parents[1]
     assert all(Path(path).is_relative_to(installed) for path in where.split())
-    assert names == "['hyper-sac', 'hyper-td3'] ['concat', 'film'] ['default']"
+    assert names == "['sac', 'td3'] ['concat', 'film'] ['default']"
     assert mine == "my agents my envs 1000000"
 
 

@@ -19,10 +19,10 @@ from stable_baselines3.common.env_util import make_vec_env
 from hyperrl.errors import NonFiniteError
 from hyperrl.registry import agents as registered
 from hyperrl.run.health import DivergenceWarning, HealthCallback
-from tests.faults.injection import At, FaultyTrain, actor_weight, build, critic_weight, make_envs
+from tests.faults.injection import At, FaultyTrain, actor_weight, build, critic_weight, make_envs, on_policy
 from tests.sb3.toys import ImageEnv, same_parameters
 
-AGENTS = [*registered.names(), "ppo"]
+AGENTS = registered.names()
 every_agent = pytest.mark.parametrize("name", AGENTS)
 
 
@@ -53,7 +53,7 @@ def test_an_agent_learns_the_same_with_it_and_without_it(name, normalised):
     assert found == expected
     assert guarded._n_updates > 2
     parts = ("observations", "actions", "rewards")
-    buffers = [agent.rollout_buffer if name == "ppo" else agent.replay_buffer for agent in (plain, guarded)]
+    buffers = [agent.rollout_buffer if on_policy(name) else agent.replay_buffer for agent in (plain, guarded)]
     for part in parts:
         assert np.array_equal(*(getattr(buffer, part) for buffer in buffers))
 

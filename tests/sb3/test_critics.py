@@ -14,8 +14,8 @@ from torch.nn import functional
 from hyperrl import HyperSAC, HyperTD3
 from hyperrl.errors import ConfigError, HyperRLError, UnknownNameError
 from hyperrl.sb3 import CRITICS, HyperQ, HyperTD3Policy, critic_config
-from hyperrl_agents.hyper_sac import losses as sac_losses
-from hyperrl_agents.hyper_td3 import losses as td3_losses
+from hyperrl_agents.compiled_sac import losses as sac_losses
+from hyperrl_agents.compiled_td3 import losses as td3_losses
 from tests.sb3.toys import SMALL, TINY, TINY_LINEAR, TINY_PAPER, PointEnv, ShapeEnv
 
 CRITIC_VARIANTS = {

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+_HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+# Stable-Baselines3's, against a logarithm of zero.
+_EPSILON = 1e-6
 
 
 def smallest(values: Sequence[Tensor]) -> Tensor:
@@ -40,3 +45,16 @@ def actor_loss(values: Sequence[Tensor], log_prob: Tensor, ent_coef: Tensor) -> 
 def temperature_loss(log_ent_coef: Tensor, log_prob: Tensor, target_entropy: float) -> Tensor:
     """``-mean(log alpha (log pi + target))`` (eq. 18, in the logarithm as Stable-Baselines3 does)."""
     return -(log_ent_coef * (log_prob + target_entropy).detach()).mean()
+
+
+def squashed_gaussian(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Actions ``tanh(mean + std eps)`` ``[B, A]`` and log-probabilities ``[B, 1]`` (appendix C, eq. 21).
+
+    Args:
+        mean: ``[B, A]``.
+        log_std: ``[B, A]``.
+        noise: Standard normal eps ``[B, A]``.
+    """
+    actions = torch.tanh(mean + log_std.exp() * noise)
+    log_prob = -0.5 * noise.square() - log_std - _HALF_LOG_TWO_PI
+    return actions, (log_prob - torch.log(1 - actions.square() + _EPSILON)).sum(dim=1, keepdim=True)

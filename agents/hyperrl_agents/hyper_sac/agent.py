@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import torch
-from stable_baselines3 import SAC
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
 from torch import Tensor
 
 from hyperrl.sb3.critics import HyperContinuousCritic
-from hyperrl.sb3.diagnostics import CriticDiagnostics, LossMeans
+from hyperrl.sb3.diagnostics import CriticDiagnostics
 from hyperrl.sb3.policies import HyperSACCnnPolicy, HyperSACMultiInputPolicy, HyperSACPolicy
-from hyperrl.sb3.polyak import polyak_update
-from hyperrl_agents.hyper_sac import losses
+from hyperrl_agents.compiled_sac import CompiledSAC, losses
 
 
-class HyperSAC(SAC):
+class HyperSAC(CompiledSAC):
     """Soft actor-critic with hypernetwork critics (Sarafian, Keynan & Kraus, ICML 2021).
 
-    Takes the arguments of Stable-Baselines3's `SAC`; ``policy_kwargs`` takes ``critic`` besides:
-    ``"fast"`` (default), ``"compact"``, ``"paper"`` or a `HyperCriticConfig`.
+    Takes the arguments of `CompiledSAC` (and so of Stable-Baselines3's `SAC`); ``policy_kwargs`` takes
+    ``critic`` besides: ``"fast"`` (default), ``"compact"``, ``"paper"`` or a `HyperCriticConfig`.
 
     Example:
         >>> from hyperrl import HyperSAC
@@ -41,68 +40,30 @@ class HyperSAC(SAC):
         self._diagnostics = CriticDiagnostics(self.critic)
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
-        """Update temperature, critics and actor on every step, targets at their interval.
+        """Update as SAC does, and log what the critics generate.
 
         Args:
             gradient_steps: Number of updates.
             batch_size: Transitions per update.
         """
-        self.policy.set_training_mode(True)
-        optimizers = [self.actor.optimizer, self.critic.optimizer]
-        if self.ent_coef_optimizer is not None:
-            optimizers.append(self.ent_coef_optimizer)
-        self._update_learning_rate(optimizers)
-        means = LossMeans()
-        for step in range(gradient_steps):
-            batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]
-            if self.use_sde:
-                self.actor.reset_noise()
-            actions, log_prob = self.actor.action_log_prob(batch.observations)
-            log_prob = log_prob.reshape(-1, 1)
-            ent_coef = self._update_temperature(log_prob, means)
-
-            values = self.critic(batch.observations, batch.actions)
-            critic_loss = losses.critic_loss(values, self._td_target(batch, ent_coef))
-            self.critic.optimizer.zero_grad()
-            critic_loss.backward()
-            self._diagnostics.observe(self._n_updates + step + 1, batch, values)
-            self.critic.optimizer.step()
-            means.add("critic_loss", critic_loss)
-
-            actor_loss = losses.actor_loss(self.critic(batch.observations, actions), log_prob, ent_coef)
-            self.actor.optimizer.zero_grad()
-            actor_loss.backward()
-            self.actor.optimizer.step()
-            means.add("actor_loss", actor_loss)
-            if step % self.target_update_interval == 0:
-                polyak_update(list(self.critic.parameters()), list(self.critic_target.parameters()), self.tau)
-                polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
-        self._n_updates += gradient_steps
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        super().train(gradient_steps, batch_size)
         self.logger.record("train/critic_learning_rate", self.critic.optimizer.param_groups[0]["lr"])
-        means.record(self.logger)
         self._diagnostics.record(self.logger)
 
-    def _update_temperature(self, log_prob: Tensor, means: LossMeans) -> Tensor:
-        """Step the temperature's optimiser, if there is one, and return the temperature before the step."""
-        if self.ent_coef_optimizer is None or self.log_ent_coef is None:
-            means.add("ent_coef", self.ent_coef_tensor)
-            return self.ent_coef_tensor
-        ent_coef = self.log_ent_coef.detach().exp()
-        loss = losses.temperature_loss(self.log_ent_coef, log_prob, float(self.target_entropy))
-        self.ent_coef_optimizer.zero_grad()
-        loss.backward()
-        self.ent_coef_optimizer.step()
-        means.add("ent_coef", ent_coef)
-        means.add("ent_coef_loss", loss)
-        return ent_coef
+    def _after_critic_backward(self, number: int, batch: Any, values: Sequence[Tensor]) -> None:
+        self._diagnostics.observe(number, batch, values)
 
-    @torch.no_grad()
-    def _td_target(self, batch: Any, ent_coef: Tensor) -> Tensor:
-        discounts = self.gamma if batch.discounts is None else batch.discounts
-        next_actions, next_log_prob = self.actor.action_log_prob(batch.next_observations)
-        next_values = self.critic_target(batch.next_observations, next_actions)
-        return losses.td_target(batch.rewards, batch.dones, discounts, next_values, next_log_prob, ent_coef)
+    def _before_compiled(self, number: int, batch: Any) -> None:
+        if not self._diagnostics.due(number):
+            return
+        # Measuring must not take the numbers that the next updates draw.
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            temperature = self.ent_coef_tensor if self.log_ent_coef is None else self.log_ent_coef.exp()
+            target = self._td_target(batch, temperature.detach())
+        values = self.critic(batch.observations, batch.actions)
+        losses.critic_loss(values, target).backward()
+        self._diagnostics.observe(number, batch, values)
+        self.critic.optimizer.zero_grad()
 
     def learn(
         self,

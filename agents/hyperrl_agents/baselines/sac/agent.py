@@ -6,21 +6,8 @@ from typing import ClassVar
 
 import stable_baselines3
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.sac.policies import CnnPolicy, MultiInputPolicy, SACPolicy
 
-from hyperrl.sb3.finite import FinitePredictMixin
-
-
-class FiniteSACPolicy(FinitePredictMixin, SACPolicy):
-    """SAC's policy that neither takes nor gives NaN and infinity."""
-
-
-class FiniteSACCnnPolicy(FinitePredictMixin, CnnPolicy):
-    """The same for images."""
-
-
-class FiniteSACMultiInputPolicy(FinitePredictMixin, MultiInputPolicy):
-    """The same for dictionaries of observations."""
+from hyperrl.sb3.policies import FiniteSACCnnPolicy, FiniteSACMultiInputPolicy, FiniteSACPolicy
 
 
 class SAC(stable_baselines3.SAC):

@@ -6,21 +6,8 @@ from typing import ClassVar
 
 import stable_baselines3
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.td3.policies import CnnPolicy, MultiInputPolicy, TD3Policy
 
-from hyperrl.sb3.finite import FinitePredictMixin
-
-
-class FiniteTD3Policy(FinitePredictMixin, TD3Policy):
-    """TD3's policy that neither takes nor gives NaN and infinity."""
-
-
-class FiniteTD3CnnPolicy(FinitePredictMixin, CnnPolicy):
-    """The same for images."""
-
-
-class FiniteTD3MultiInputPolicy(FinitePredictMixin, MultiInputPolicy):
-    """The same for dictionaries of observations."""
+from hyperrl.sb3.policies import FiniteTD3CnnPolicy, FiniteTD3MultiInputPolicy, FiniteTD3Policy
 
 
 class TD3(stable_baselines3.TD3):

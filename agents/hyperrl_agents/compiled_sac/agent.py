@@ -1,0 +1,160 @@
+"""CompiledSAC: Stable-Baselines3's SAC with a gradient step that can be compiled as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import torch
+from stable_baselines3 import SAC
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import MaybeCallback
+from torch import Tensor
+
+from hyperrl.sb3.acting import draw_noise
+from hyperrl.sb3.compiled_updates import obstacle
+from hyperrl.sb3.diagnostics import LossMeans
+from hyperrl.sb3.off_policy import OffPolicyUpdates
+from hyperrl.sb3.policies import FiniteSACCnnPolicy, FiniteSACMultiInputPolicy, FiniteSACPolicy
+from hyperrl.sb3.polyak import polyak_update
+from hyperrl_agents.compiled_sac import losses
+from hyperrl_agents.compiled_sac.update import SACUpdate
+
+
+class CompiledSAC(OffPolicyUpdates, SAC):
+    """Soft actor-critic (Haarnoja et al., 2018b), its gradient step one compiled graph.
+
+    Takes the arguments of Stable-Baselines3's `SAC`, and ``compile`` and ``precision`` of
+    `hyperrl.sb3.compiled_updates.CompiledUpdates`. It learns what Stable-Baselines3's learns, up to rounding.
+
+    Example:
+        >>> from hyperrl import CompiledSAC
+        >>> model = CompiledSAC("MlpPolicy", "Pendulum-v1", compile=False)
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": FiniteSACPolicy,
+        "CnnPolicy": FiniteSACCnnPolicy,
+        "MultiInputPolicy": FiniteSACMultiInputPolicy,
+    }
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        """Update temperature, critics and actor on every step, targets at their interval.
+
+        Args:
+            gradient_steps: Number of updates.
+            batch_size: Transitions per update.
+        """
+        self.policy.set_training_mode(True)
+        optimizers = [self.actor.optimizer, self.critic.optimizer]
+        if self.ent_coef_optimizer is not None:
+            optimizers.append(self.ent_coef_optimizer)
+        self._update_learning_rate(optimizers)
+        means = LossMeans()
+        update = self._updates()
+        with self._in_precision():
+            for step in range(gradient_steps):
+                batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]
+                move_targets = step % self.target_update_interval == 0
+                if update is None:
+                    self._update(self._n_updates + step + 1, batch, means)
+                    if move_targets:
+                        self._update_targets()
+                else:
+                    noise, next_noise = draw_noise(batch.actions), draw_noise(batch.actions)
+                    self._before_compiled(self._n_updates + step + 1, batch)
+                    values = update.step(self._batch(batch, noise=noise, next_noise=next_noise), move_targets)
+                    for name, value in values.items():
+                        means.add(name, value)
+        self._n_updates += gradient_steps
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        means.record(self.logger)
+
+    def _update(self, number: int, batch: Any, means: LossMeans) -> None:
+        if self.use_sde:
+            self.actor.reset_noise()
+        actions, log_prob = self.actor.action_log_prob(batch.observations)
+        log_prob = log_prob.reshape(-1, 1)
+        ent_coef = self._update_temperature(log_prob, means)
+
+        values = self.critic(batch.observations, batch.actions)
+        critic_loss = losses.critic_loss(values, self._td_target(batch, ent_coef))
+        self.critic.optimizer.zero_grad()
+        critic_loss.backward()
+        self._after_critic_backward(number, batch, values)
+        self.critic.optimizer.step()
+        means.add("critic_loss", critic_loss)
+
+        actor_loss = losses.actor_loss(self.critic(batch.observations, actions), log_prob, ent_coef)
+        self.actor.optimizer.zero_grad()
+        actor_loss.backward()
+        self.actor.optimizer.step()
+        means.add("actor_loss", actor_loss)
+
+    def _update_temperature(self, log_prob: Tensor, means: LossMeans) -> Tensor:
+        """Step the temperature's optimiser, if there is one, and return the temperature before the step."""
+        if self.ent_coef_optimizer is None or self.log_ent_coef is None:
+            means.add("ent_coef", self.ent_coef_tensor)
+            return self.ent_coef_tensor
+        ent_coef = self.log_ent_coef.detach().exp()
+        loss = losses.temperature_loss(self.log_ent_coef, log_prob, float(self.target_entropy))
+        self.ent_coef_optimizer.zero_grad()
+        loss.backward()
+        self.ent_coef_optimizer.step()
+        means.add("ent_coef", ent_coef)
+        means.add("ent_coef_loss", loss)
+        return ent_coef
+
+    @torch.no_grad()
+    def _td_target(self, batch: Any, ent_coef: Tensor) -> Tensor:
+        discounts = self.gamma if batch.discounts is None else batch.discounts
+        next_actions, next_log_prob = self.actor.action_log_prob(batch.next_observations)
+        next_values = self.critic_target(batch.next_observations, next_actions)
+        return losses.td_target(batch.rewards, batch.dones, discounts, next_values, next_log_prob, ent_coef)
+
+    def _update_targets(self) -> None:
+        polyak_update(list(self.critic.parameters()), list(self.critic_target.parameters()), self.tau)
+        polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
+
+    def _after_critic_backward(self, number: int, batch: Any, values: Sequence[Tensor]) -> None:
+        """Called in updates that are not compiled, where the critics have gradients."""
+
+    def _before_compiled(self, number: int, batch: Any) -> None:
+        """Called before each compiled update, whose graph keeps no gradients."""
+
+    def _make_compiled(self) -> SACUpdate:
+        return SACUpdate(self)
+
+    def _constants(self) -> tuple[Any, ...]:
+        return self.tau, self.target_entropy
+
+    def _why_not_compiled(self) -> str | None:
+        if self.use_sde:
+            return "state-dependent exploration draws its noise inside the policy"
+        optimizers = {"actor": self.actor.optimizer, "critic": self.critic.optimizer}
+        if self.ent_coef_optimizer is not None:
+            optimizers["temperature"] = self.ent_coef_optimizer
+        return obstacle({"actor": self.actor, "critic": self.critic}, optimizers)
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 4,
+        tb_log_name: str = "CompiledSAC",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Train; the arguments are those of Stable-Baselines3's ``learn``.
+
+        Args:
+            total_timesteps: Environment steps to take, over all environments together.
+            callback: A callback, several, or a function.
+            log_interval: Episodes between two records of the logger.
+            tb_log_name: Name of the run in TensorBoard.
+            reset_num_timesteps: Whether the count of steps starts at zero.
+            progress_bar: Whether to show one.
+        """
+        return super().learn(
+            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
+        )

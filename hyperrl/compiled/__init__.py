@@ -1,0 +1,24 @@
+"""Whole gradient steps as single compiled graphs; torch only, knows nothing of reinforcement learning."""
+
+from hyperrl.compiled.graph import CompiledFunction, CompileWarning
+from hyperrl.compiled.modules import MethodOf, call, changes_beside_learning, tensors_of
+from hyperrl.compiled.optimizer import AdamState, adam_step, polyak_step, why_not
+from hyperrl.compiled.precision import PRECISIONS, matmul_precision
+from hyperrl.compiled.trained import Optimised, TrainedTensors
+
+__all__ = [
+    "PRECISIONS",
+    "AdamState",
+    "CompileWarning",
+    "CompiledFunction",
+    "MethodOf",
+    "Optimised",
+    "TrainedTensors",
+    "adam_step",
+    "call",
+    "changes_beside_learning",
+    "matmul_precision",
+    "polyak_step",
+    "tensors_of",
+    "why_not",
+]

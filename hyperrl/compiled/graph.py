@@ -1,0 +1,127 @@
+"""A function of tensors, captured once as one graph, compiled, and run without torch's dispatch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._guards import TracingContext, tracing
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch.utils import _pytree as pytree
+
+from hyperrl.compiled.toolchain import missing_compiler, use_cache_folder
+
+
+class CompileWarning(UserWarning):
+    """Something could not be compiled, and runs as it is written, slower, with the same results."""
+
+
+class CompiledFunction:
+    """One graph for all that a function does, changes of its arguments included.
+
+    The function is traced with tensors that have shapes but no values, so nothing changes before the first
+    real call. Python around tensors runs at that time only: numbers that it reads are part of the graph.
+    Neither the graph nor the function draws random numbers: draw them outside and pass them in.
+
+    Args:
+        function: ``function(state, inputs)`` with two nested structures of tensors. It may change the state
+            in place and returns a nested structure of tensors.
+        name: What it is called in warnings.
+        compiled: Whether to compile it; otherwise calls go to the function itself, which computes the same.
+
+    Attributes:
+        fallback: Why it could not be compiled; None if it was, or was not meant to be.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Any, Any], Any],
+        name: str,
+        *,
+        compiled: bool = True,
+    ) -> None:
+        self._function = function
+        self._name = name
+        self._compiled = compiled
+        self._graphs: dict[tuple[Any, ...], tuple[Callable[..., Any], Any]] = {}
+        self._state: Any = None
+        self._state_leaves: list[Tensor] = []
+        self.fallback: str | None = None
+
+    def bind(self, state: Any) -> None:
+        """Say what later calls work on.
+
+        Args:
+            state: The structure of tensors that is the function's first argument. Bind again when tensors
+                were replaced by others; when their values changed there is no need to.
+        """
+        self._state = state
+        self._state_leaves = pytree.tree_leaves(state)
+
+    def __call__(self, inputs: Any) -> Any:
+        """Call the function.
+
+        Args:
+            inputs: The structure of tensors that is its second argument; other shapes, layouts or types than
+                before make another graph.
+
+        Returns:
+            What the function returns.
+        """
+        if not self._compiled or self.fallback is not None:
+            return self._function(self._state, inputs)
+        leaves, structure = pytree.tree_flatten(inputs)
+        shapes = [(leaf.shape, leaf.stride(), leaf.dtype, leaf.device) for leaf in leaves]
+        # What the compiler makes of a product depends on the precision that it is asked for.
+        key = (structure, torch.get_float32_matmul_precision(), *shapes)
+        if key not in self._graphs:
+            made = self._compile(leaves, structure)
+            if made is None:
+                return self._function(self._state, inputs)
+            self._graphs[key] = made
+        graph, outputs = self._graphs[key]
+        return pytree.tree_unflatten(graph(*self._state_leaves, *leaves), outputs)
+
+    def _compile(self, leaves: list[Tensor], structure: Any) -> tuple[Callable[..., Any], Any] | None:
+        use_cache_folder()
+        missing = missing_compiler() if all(leaf.device.type == "cpu" for leaf in leaves) else None
+        if missing is not None:
+            self._fall_back(missing)
+            return None
+        state_structure = pytree.tree_structure(self._state)
+        n_state = len(self._state_leaves)
+        output_structure: list[Any] = []
+
+        def flat(*tensors: Tensor) -> list[Tensor]:
+            state = pytree.tree_unflatten(tensors[:n_state], state_structure)
+            outputs = self._function(state, pytree.tree_unflatten(tensors[n_state:], structure))
+            values, outputs_structure = pytree.tree_flatten(outputs)
+            output_structure[:] = [outputs_structure]
+            return values
+
+        arguments: list[Any] = [*self._state_leaves, *leaves]
+        try:
+            traced = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
+            # torch keeps what it compiled on disk only where it can note assumptions on shapes.
+            fake = FakeTensorMode(shape_env=ShapeEnv(assume_static_by_default=True))
+            with tracing(TracingContext(fake)):
+                compiled = torch._inductor.compile(traced, list(arguments))
+        except Exception as error:  # torch raises whatever its many parts raise.
+            self._fall_back(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            return None
+        assert callable(compiled)
+        return compiled, output_structure[0]
+
+    def _fall_back(self, reason: str) -> None:
+        self.fallback = reason
+        warnings.warn(
+            f"{self._name} could not be compiled and runs as it is written, slower, with the same results: "
+            f"{reason}",
+            CompileWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,95 @@
+"""Acting without the overhead of modules and distributions: the same actions, bit by bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
+from stable_baselines3.sac.policies import Actor as SACActor
+from stable_baselines3.td3.policies import Actor as TD3Actor
+from torch import Tensor, nn
+from torch.nn import functional
+
+Act = Callable[[NDArray[Any]], NDArray[Any]]
+_ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.ELU, nn.GELU, nn.LeakyReLU, nn.Mish, nn.SiLU, nn.Softplus, nn.Identity)
+
+
+def direct_actor(actor: nn.Module) -> Act | None:
+    """Return a function from observations ``[N, S]`` to an exploring actor's outputs ``[N, A]`` in [-1, 1].
+
+    It reads the actor's parameters when it is called. A stochastic actor draws as many random numbers as it
+    would by itself.
+
+    Args:
+        actor: An actor of TD3 or SAC.
+
+    Returns:
+        The function, or None if the actor is more than dense layers on a vector, has hooks, or is not on the
+        CPU.
+    """
+    plain = isinstance(getattr(actor, "features_extractor", None), FlattenExtractor) and _is_vector(actor)
+    on_cpu = all(parameter.device.type == "cpu" for parameter in actor.parameters())
+    if not plain or not on_cpu or any(_has_hooks(module) for module in actor.modules()):
+        return None
+    if isinstance(actor, TD3Actor) and _is_dense(actor.mu):
+        return _deterministic(actor.mu)
+    if isinstance(actor, SACActor) and not actor.use_sde and _is_dense(actor.latent_pi):
+        assert isinstance(actor.mu, nn.Linear)
+        assert isinstance(actor.log_std, nn.Linear)
+        return _gaussian(actor.latent_pi, actor.mu, actor.log_std)
+    return None
+
+
+def draw_noise(like: Tensor) -> Tensor:
+    """Standard normal numbers of the shape of a tensor, the same that torch's ``Normal.rsample`` would draw.
+
+    Args:
+        like: Any tensor.
+    """
+    return torch.normal(torch.zeros_like(like), torch.ones_like(like))
+
+
+def _deterministic(layers: Iterable[nn.Module]) -> Act:
+    @torch.no_grad()
+    def act(observations: NDArray[Any]) -> NDArray[Any]:
+        return _dense(layers, torch.from_numpy(observations.astype(np.float32))).numpy()
+
+    return act
+
+
+def _gaussian(layers: Iterable[nn.Module], mean_layer: nn.Module, log_std_layer: nn.Module) -> Act:
+    @torch.no_grad()
+    def act(observations: NDArray[Any]) -> NDArray[Any]:
+        latent = _dense(layers, torch.from_numpy(observations.astype(np.float32)))
+        mean = _dense([mean_layer], latent)
+        std = _dense([log_std_layer], latent).clamp(LOG_STD_MIN, LOG_STD_MAX).exp()
+        return torch.tanh(mean + draw_noise(mean) * std).numpy()
+
+    return act
+
+
+def _dense(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    for layer in layers:
+        x = functional.linear(x, layer.weight, layer.bias) if type(layer) is nn.Linear else layer.forward(x)
+    return x
+
+
+def _is_vector(actor: nn.Module) -> bool:
+    space = getattr(actor, "observation_space", None)
+    return isinstance(space, spaces.Box) and len(space.shape) == 1
+
+
+def _is_dense(module: object) -> bool:
+    return isinstance(module, nn.Sequential) and all(
+        type(layer) is nn.Linear or isinstance(layer, _ELEMENTWISE) for layer in module
+    )
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)

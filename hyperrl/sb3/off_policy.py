@@ -1,0 +1,111 @@
+"""What compiled off-policy algorithms share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
+
+from hyperrl.sb3.acting import direct_actor
+from hyperrl.sb3.compiled_updates import CompiledUpdates
+from hyperrl.sb3.packed_buffer import PackedReplayBuffer
+
+# Nobody knows before how long an episode will be.
+_STEPS_OF_AN_EPISODE = 1000
+
+
+class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
+    """Mixin for off-policy algorithms with compiled updates, see `CompiledUpdates`.
+
+    Transitions of vectors go into a `PackedReplayBuffer` where no other class is asked for, and while
+    learning, actors of dense layers act without a module's overhead: the same samples, the same actions.
+    """
+
+    def _setup_model(self) -> None:
+        plain = self.replay_buffer_class is None and self.n_steps == 1 and not self.optimize_memory_usage
+        if plain and PackedReplayBuffer.takes(self.observation_space, self.action_space):
+            self.replay_buffer_class = PackedReplayBuffer
+        super()._setup_model()
+
+    def predict(
+        self,
+        observation: NDArray[Any] | dict[str, NDArray[Any]],
+        state: tuple[NDArray[Any], ...] | None = None,
+        episode_start: NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
+        """Give actions; the arguments are those of Stable-Baselines3's ``predict``.
+
+        Args:
+            observation: One observation or a batch of them.
+            state: Passed on to Stable-Baselines3.
+            episode_start: Passed on to Stable-Baselines3.
+            deterministic: Whether to give the mean action rather than to draw one.
+
+        Returns:
+            The actions and the next hidden state.
+
+        Raises:
+            NonFiniteError: The observation or the action is not finite.
+        """
+        act = vars(self).get("_act")
+        if act is not None and isinstance(observation, np.ndarray) and np.isfinite(observation).all():
+            outputs = act(observation)
+            if np.isfinite(outputs).all():
+                return self.policy.unscale_action(outputs), None
+        return super().predict(observation, state, episode_start, deterministic)
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        actor, direct = vars(self).get("_direct", (None, None))
+        if actor is not self.actor:
+            direct = direct_actor(self.actor)
+            self._direct = self.actor, direct
+        # Stable-Baselines3 asks `predict` for the action that it explores from.
+        self._act = direct
+        try:
+            return super()._sample_action(learning_starts, action_noise, n_envs)
+        finally:
+            self._act = None
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_act", "_direct"]
+
+    def expected_updates(self, total_timesteps: int) -> int:
+        """Return about how many updates so many environment steps bring.
+
+        Args:
+            total_timesteps: Environment steps, over all environments together.
+        """
+        steps = max(0, total_timesteps - self.learning_starts)
+        if self.gradient_steps < 0:
+            return steps
+        assert isinstance(self.train_freq, TrainFreq)
+        every = self.train_freq.frequency * self.n_envs
+        if self.train_freq.unit == TrainFrequencyUnit.EPISODE:
+            every *= _STEPS_OF_AN_EPISODE
+        return steps * self.gradient_steps // every
+
+    def _batch(self, samples: Any, **more: torch.Tensor) -> dict[str, Any]:
+        """Return replay samples as the dictionary of tensors that graphs take."""
+        discounts = samples.discounts
+        if discounts is None:
+            discounts = self._constant_discount(samples.rewards)
+        return {
+            "observations": samples.observations,
+            "next_observations": samples.next_observations,
+            "actions": samples.actions,
+            "rewards": samples.rewards,
+            "dones": samples.dones,
+            "discounts": discounts,
+            **more,
+        }
+
+    def _constant_discount(self, like: torch.Tensor) -> torch.Tensor:
+        return torch.full((), self.gamma, dtype=like.dtype, device=like.device)

@@ -1,0 +1,151 @@
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hyperrl.compiled import CompiledFunction, CompileWarning
+from hyperrl.compiled.toolchain import use_cache_folder
+
+FACTOR = np.float64(3.0)
+
+
+def accumulate(state, inputs):
+    # A NumPy scalar from outside, of the kind that other ways of compiling stumble over.
+    product = inputs["x"] * FACTOR
+    state["sum"].add_(product.sum(0))
+    return {"mean": product.mean(), "count": (inputs["x"] > 0).sum()}
+
+
+def run(function, rows, columns=4):
+    torch.manual_seed(0)
+    x = torch.randn(rows, columns)
+    return function({"x": x}), x
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    return CompiledFunction(accumulate, "a sum")
+
+
+def test_it_computes_what_the_function_computes_and_changes_its_state(compiled):
+    state = {"sum": torch.ones(4)}
+    compiled.bind(state)
+    outputs, x = run(compiled, 5)
+    assert compiled.fallback is None
+    torch.testing.assert_close(state["sum"], 1 + 3 * x.sum(0))
+    torch.testing.assert_close(outputs["mean"], 3 * x.mean())
+    assert outputs["count"] == (x > 0).sum()
+
+
+def test_nothing_changes_before_the_first_call_has_been_compiled():
+    state = {"sum": torch.zeros(4)}
+    function = CompiledFunction(accumulate, "a sum")
+    function.bind(state)
+    _, x = run(function, 5)
+    # Tracing and compiling must not have added the same rows a second time.
+    torch.testing.assert_close(state["sum"], 3 * x.sum(0))
+
+
+def test_other_shapes_layouts_and_states_are_taken(compiled):
+    for rows in (5, 3, 5):
+        state = {"sum": torch.zeros(4)}
+        compiled.bind(state)
+        _, x = run(compiled, rows)
+        torch.testing.assert_close(state["sum"], 3 * x.sum(0))
+    state = {"sum": torch.zeros(4)}
+    compiled.bind(state)
+    wide = torch.randn(5, 8)
+    compiled({"x": wide[:, 2:6]})
+    torch.testing.assert_close(state["sum"], 3 * wide[:, 2:6].sum(0))
+    assert compiled.fallback is None
+
+
+def test_without_compiling_the_function_itself_is_called():
+    seen = []
+
+    def function(state, inputs):
+        seen.append(inputs)
+        return {"value": inputs + state}
+
+    plain = CompiledFunction(function, "a sum", compiled=False)
+    plain.bind(torch.ones(2))
+    torch.testing.assert_close(plain(torch.ones(2))["value"], torch.full((2,), 2.0))
+    assert len(seen) == 1
+
+
+def test_what_cannot_be_traced_warns_once_and_runs_as_it_is_written():
+    def depends_on_data(state, inputs):
+        return {"value": inputs + 1 if bool(inputs.sum() > 0) else state}
+
+    function = CompiledFunction(depends_on_data, "the odd function")
+    function.bind(torch.zeros(2))
+    with pytest.warns(
+        CompileWarning, match="the odd function could not be compiled and runs as it is written"
+    ):
+        first = function(torch.ones(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        second = function(-torch.ones(2))
+    torch.testing.assert_close(first["value"], torch.full((2,), 2.0))
+    torch.testing.assert_close(second["value"], torch.zeros(2))
+
+
+SCRIPT = """
+import torch, warnings
+from hyperrl.compiled import CompiledFunction
+def add(state, inputs):
+    state.add_(inputs)
+    return {"sum": state.sum()}
+function = CompiledFunction(add, "the addition")
+function.bind(torch.ones(2))
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    print(function(torch.ones(2))["sum"].item())
+print(*[warning.message for warning in caught])
+"""
+
+
+def test_without_a_compiler_a_sentence_says_what_to_install(tmp_path):
+    environment = {**os.environ, "CXX": str(tmp_path / "nothing"), "PATH": str(tmp_path), "CXXFLAGS": ""}
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=environment, cwd=root, capture_output=True, text=True, check=True
+    )
+    value, message = done.stdout.splitlines()
+    assert float(value) == 4
+    assert message.endswith("there is no C++ compiler: install g++ or clang++, or set the variable CXX")
+
+
+@pytest.mark.slow
+def test_what_was_compiled_is_kept_in_the_users_cache_folder(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}
+    root = Path(__file__).parents[2]
+    subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env={**environment, "XDG_CACHE_HOME": str(tmp_path)},
+        cwd=root,
+        check=True,
+    )
+    assert any((tmp_path / "hyperrl" / "torchinductor").rglob("*.so"))
+
+
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({"XDG_CACHE_HOME": "/a/cache"}, "/a/cache/hyperrl/torchinductor"),
+        ({"HOME": "/a/home"}, "/a/home/.cache/hyperrl/torchinductor"),
+        ({"XDG_CACHE_HOME": "/a/cache", "TORCHINDUCTOR_CACHE_DIR": "/of/my/own"}, "/of/my/own"),
+    ],
+)
+def test_the_cache_folder(monkeypatch, variables, folder):
+    for name in ("XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert use_cache_folder() == Path(folder)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == folder

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import SAC, TD3
+from torch import nn
+
+from hyperrl.sb3.acting import direct_actor
+from tests.sb3.toys import SMALL, DictEnv, ImageEnv, PointEnv
+
+OBSERVATIONS = np.random.default_rng(0).standard_normal((4, 3))
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.ELU])
+@pytest.mark.parametrize("algorithm", [TD3, SAC])
+def test_actions_are_the_actors_own_bit_by_bit(algorithm, activation):
+    model = algorithm("MlpPolicy", PointEnv(), policy_kwargs={"activation_fn": activation}, **SMALL)
+    act = direct_actor(model.actor)
+    for rows in (1, 4):
+        observations = OBSERVATIONS[:rows]
+        torch.manual_seed(3)
+        found = act(observations)
+        after = torch.rand(1)
+        torch.manual_seed(3)
+        with torch.no_grad():
+            expected = model.actor(torch.as_tensor(observations, dtype=torch.float32)).numpy()
+        np.testing.assert_array_equal(found, expected)
+        # As many random numbers were drawn.
+        assert torch.rand(1) == after
+
+
+def test_what_the_actor_learns_is_seen_at_once():
+    model = TD3("MlpPolicy", PointEnv(), **SMALL)
+    act = direct_actor(model.actor)
+    with torch.no_grad():
+        for parameter in model.actor.parameters():
+            parameter.zero_()
+        model.actor.mu[-2].bias.fill_(0.5)
+    np.testing.assert_allclose(act(OBSERVATIONS), np.tanh(0.5), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "policy", "env", "options"),
+    [
+        (TD3, "CnnPolicy", ImageEnv, {}),
+        (SAC, "MultiInputPolicy", DictEnv, {}),
+        (SAC, "MlpPolicy", PointEnv, {"use_sde": True}),
+    ],
+)
+def test_other_actors_act_by_themselves(algorithm, policy, env, options):
+    assert direct_actor(algorithm(policy, env(), **SMALL, **options).actor) is None
+
+
+def test_an_actor_with_a_hook_acts_by_itself():
+    model = TD3("MlpPolicy", PointEnv(), **SMALL)
+    model.actor.mu[0].register_forward_hook(lambda *_: None)
+    assert direct_actor(model.actor) is None
