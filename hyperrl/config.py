@@ -56,6 +56,8 @@ class RunConfig:
         eval_every: Steps between evaluations while training; 0 evaluates before and after only.
         checkpoint_every: Steps between checkpoints; 0 writes them at the best evaluations
             and at the end only.
+        native: Whether MuJoCo tasks of `hyperrl_envs.native` are simulated without Gymnasium's environments
+            around them, which gives the same bits in less time; others are not affected.
         workers: Whether each environment runs in a process of its own.
         step_timeout: Seconds that an environment in a process of its own may take to answer.
         worker_restarts: How many processes that died or hang may be replaced, each at the cost of an episode.
@@ -80,6 +82,7 @@ class RunConfig:
     eval_episodes: int = 5
     eval_every: int = 10_000
     checkpoint_every: int = 10_000
+    native: bool = True
     workers: bool = False
     step_timeout: float = 60.0
     worker_restarts: int = 0
@@ -96,8 +99,7 @@ class RunConfig:
             raise unknown_name("device", self.device, DEVICES)
         for name, allowed in _RANGES.items():
             object.__setattr__(self, name, allowed.check(name, getattr(self, name)))
-        if not isinstance(self.workers, bool):
-            raise ConfigError(f"workers must be true or false, got {self.workers!r}")
+        _check_flags(self)
         if self.out is not None and (not isinstance(self.out, str) or not self.out):
             raise ConfigError(f"out must be the path of a folder, got {self.out!r}")
         if self.out is not None and not _is_path(self.out):
@@ -203,6 +205,12 @@ def parse_value(text: str) -> Any:
     if re.fullmatch(r"[^\W\d][\w./:-]*", text):
         return text
     raise ConfigError(f"{text!r} is neither a TOML value nor a single word")
+
+
+def _check_flags(config: RunConfig) -> None:
+    for name in ("native", "workers"):
+        if not isinstance(getattr(config, name), bool):
+            raise ConfigError(f"{name} must be true or false, got {getattr(config, name)!r}")
 
 
 def _is_path(text: str) -> bool:

@@ -104,14 +104,17 @@ def make_vec_env(
 
 
 def make_training_envs(config: RunConfig, seed: int) -> VecEnv:
-    """Build the environments that a run trains in, in this process or in one each.
+    """Build the environments that a run trains in, natively, in this process or in one each.
 
     Args:
         config: The run's configuration.
         seed: Seed of the first; the others take the numbers that follow.
     """
     if not config.workers:
-        return make_vec_env(config.env, config.env_kwargs, config.n_envs, seed)
+        from hyperrl_envs.native import supports
+
+        native = config.native and supports(config.env)
+        return make_vec_env(config.env, config.env_kwargs, config.n_envs, seed, native=native)
     import multiprocessing
 
     from stable_baselines3.common.env_util import make_vec_env as make

@@ -1,8 +1,9 @@
 """Hyper critics as a user of Stable-Baselines3 would write them: what our own are measured against.
 
-A ``ContinuousCritic`` in Stable-Baselines3's own TD3 and SAC: every layer's generated weights are materialised,
-all of it lies in autograd's graph in the actor's step too, and Adam is not fused. There is the published
-network, which computes what the critic ``paper`` computes, and the small one, which computes what ``fast`` does.
+A ``ContinuousCritic`` in Stable-Baselines3's own TD3 and SAC: every layer's generated weights are
+materialised, all of it lies in autograd's graph in the actor's step too, and Adam is not fused. There is the
+published network, which computes what the critic ``paper`` computes, and a small one, which computes what
+``fast`` does.
 """
 
 from __future__ import annotations
@@ -109,7 +110,8 @@ class NaiveFastQ(nn.Module):
         matrix = weight.view(-1, action.shape[-1], _HIDDEN)
         hidden = torch.bmm(action.unsqueeze(1), matrix).squeeze(1) + bias
         hidden = functional.relu(functional.layer_norm(hidden, (_HIDDEN,)))
-        return (hidden * out_weight).sum(-1, keepdim=True) + out_bias
+        value: Tensor = (hidden * out_weight).sum(-1, keepdim=True) + out_bias
+        return value
 
 
 class NaiveHyperCritic(ContinuousCritic):

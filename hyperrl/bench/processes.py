@@ -110,7 +110,7 @@ def startup(rounds: int, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def seeds(rounds: int, seed: int = 0, updates: int = 300) -> list[dict[str, Any]]:
-    """Measure updates per second of one process and of two at a time, with one thread each and with torch's own.
+    """Measure updates per second of one process and of two at a time, with one thread and with torch's own.
 
     Args:
         rounds: Measurements of each kind, interleaved.

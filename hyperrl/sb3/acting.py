@@ -9,30 +9,37 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
-from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
+from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN, SACPolicy
 from stable_baselines3.sac.policies import Actor as SACActor
 from stable_baselines3.td3.policies import Actor as TD3Actor
+from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor, nn
 from torch.nn import functional
+
+from hyperrl.sb3.finite import FinitePredictMixin
 
 Act = Callable[[NDArray[Any]], NDArray[Any]]
 _ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.ELU, nn.GELU, nn.LeakyReLU, nn.Mish, nn.SiLU, nn.Softplus, nn.Identity)
 
 
-def direct_actor(actor: nn.Module) -> Act | None:
+def direct_actor(policy: BasePolicy) -> Act | None:
     """Return a function from observations ``[N, S]`` to an exploring actor's outputs ``[N, A]`` in [-1, 1].
 
     It reads the actor's parameters when it is called. A stochastic actor draws as many random numbers as it
     would by itself.
 
     Args:
-        actor: An actor of TD3 or SAC.
+        policy: A policy of TD3 or SAC.
 
     Returns:
-        The function, or None if the actor is more than dense layers on a vector, has hooks, or is not on the
-        CPU.
+        The function, or None if the policy acts in a way of its own, or its actor is more than dense layers
+        on a vector, has hooks, or is not on the CPU.
     """
+    actor = policy.actor
+    if not isinstance(actor, nn.Module) or not _acts_as_usual(policy, actor):
+        return None
     plain = isinstance(getattr(actor, "features_extractor", None), FlattenExtractor) and _is_vector(actor)
     on_cpu = all(parameter.device.type == "cpu" for parameter in actor.parameters())
     if not plain or not on_cpu or any(_has_hooks(module) for module in actor.modules()):
@@ -78,6 +85,14 @@ def _dense(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
     for layer in layers:
         x = functional.linear(x, layer.weight, layer.bias) if type(layer) is nn.Linear else layer.forward(x)
     return x
+
+
+def _acts_as_usual(policy: BasePolicy, actor: nn.Module) -> bool:
+    return (
+        type(policy).predict in (BasePolicy.predict, FinitePredictMixin.predict)
+        and type(policy)._predict in (SACPolicy._predict, TD3Policy._predict)
+        and type(actor).forward in (SACActor.forward, TD3Actor.forward)
+    )
 
 
 def _is_vector(actor: nn.Module) -> bool:

@@ -11,12 +11,13 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 
-from hyperrl.sb3.acting import direct_actor
+from hyperrl.sb3.acting import Act, direct_actor
 from hyperrl.sb3.compiled_updates import CompiledUpdates
 from hyperrl.sb3.packed_buffer import PackedReplayBuffer
 
 # Nobody knows before how long an episode will be.
 _STEPS_OF_AN_EPISODE = 1000
+_METHODS = {"predict", "_predict", "forward"}
 
 
 class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
@@ -25,6 +26,12 @@ class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
     Transitions of vectors go into a `PackedReplayBuffer` where no other class is asked for, and while
     learning, actors of dense layers act without a module's overhead: the same samples, the same actions.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Set while an action is sampled; made anew for another actor.
+        self._act: Act | None = None
+        self._direct: tuple[torch.nn.Module | None, Act | None] = None, None
+        super().__init__(*args, **kwargs)
 
     def _setup_model(self) -> None:
         plain = self.replay_buffer_class is None and self.n_steps == 1 and not self.optimize_memory_usage
@@ -53,7 +60,7 @@ class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
         Raises:
             NonFiniteError: The observation or the action is not finite.
         """
-        act = vars(self).get("_act")
+        act = self._act
         if act is not None and isinstance(observation, np.ndarray) and np.isfinite(observation).all():
             outputs = act(observation)
             if np.isfinite(outputs).all():
@@ -63,12 +70,11 @@ class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        actor, direct = vars(self).get("_direct", (None, None))
-        if actor is not self.actor:
-            direct = direct_actor(self.actor)
-            self._direct = self.actor, direct
-        # Stable-Baselines3 asks `predict` for the action that it explores from.
-        self._act = direct
+        if self._direct[0] is not self.actor:
+            self._direct = self.actor, direct_actor(self.policy)
+        # Stable-Baselines3 asks `predict` for the action that it explores from. A method that somebody puts
+        # on this very policy can appear at any time.
+        self._act = None if _METHODS & vars(self.policy).keys() else self._direct[1]
         try:
             return super()._sample_action(learning_starts, action_noise, n_envs)
         finally:
@@ -109,3 +115,12 @@ class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
 
     def _constant_discount(self, like: torch.Tensor) -> torch.Tensor:
         return torch.full((), self.gamma, dtype=like.dtype, device=like.device)
+
+
+def trained(network: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """Return the parameters that are not frozen.
+
+    Args:
+        network: Any module.
+    """
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]

@@ -17,7 +17,7 @@ from hyperrl.run.replay import ReplayLog
 
 TRANSITIONS = 10_000
 # Observations of 17 float64, twice, 6 actions and three more float32.
-ROW_BYTES = 2 * 17 * 8 + 6 * 4 + 3 * 4
+ROW_BYTES = (2 * 17 + 6 + 3) * 4
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -58,7 +58,7 @@ def test_the_comparisons_are_of_what_they_say():
     assert [layer.out_features for layer in sb3.critic.q_networks[0][::2]] == [256, 256, 1]
     # Both have the same actor and the same data to learn from.
     assert sum(p.numel() for p in sb3.actor.parameters()) == sum(p.numel() for p in hyper.actor.parameters())
-    assert np.array_equal(sb3.replay_buffer.observations, hyper.replay_buffer.observations)
+    assert np.array_equal(sb3.replay_buffer.observations.astype(np.float32), hyper.replay_buffer.observations)
     assert isinstance(paper.variants["naive"]("cpu", 0).critic, NaiveHyperCritic)
 
 

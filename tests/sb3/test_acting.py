@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import SAC, TD3
+from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
 from hyperrl.sb3.acting import direct_actor
+from hyperrl_agents.compiled_td3 import CompiledTD3
 from tests.sb3.toys import SMALL, DictEnv, ImageEnv, PointEnv
 
 OBSERVATIONS = np.random.default_rng(0).standard_normal((4, 3))
@@ -14,7 +16,7 @@ OBSERVATIONS = np.random.default_rng(0).standard_normal((4, 3))
 @pytest.mark.parametrize("algorithm", [TD3, SAC])
 def test_actions_are_the_actors_own_bit_by_bit(algorithm, activation):
     model = algorithm("MlpPolicy", PointEnv(), policy_kwargs={"activation_fn": activation}, **SMALL)
-    act = direct_actor(model.actor)
+    act = direct_actor(model.policy)
     for rows in (1, 4):
         observations = OBSERVATIONS[:rows]
         torch.manual_seed(3)
@@ -30,7 +32,7 @@ def test_actions_are_the_actors_own_bit_by_bit(algorithm, activation):
 
 def test_what_the_actor_learns_is_seen_at_once():
     model = TD3("MlpPolicy", PointEnv(), **SMALL)
-    act = direct_actor(model.actor)
+    act = direct_actor(model.policy)
     with torch.no_grad():
         for parameter in model.actor.parameters():
             parameter.zero_()
@@ -47,10 +49,22 @@ def test_what_the_actor_learns_is_seen_at_once():
     ],
 )
 def test_other_actors_act_by_themselves(algorithm, policy, env, options):
-    assert direct_actor(algorithm(policy, env(), **SMALL, **options).actor) is None
+    assert direct_actor(algorithm(policy, env(), **SMALL, **options).policy) is None
+
+
+def test_a_policy_with_a_way_of_its_own_acts_by_itself():
+    class Own(TD3Policy):
+        def _predict(self, observation, deterministic=False):
+            return super()._predict(observation, deterministic) * 0.5
+
+    assert direct_actor(TD3(Own, PointEnv(), **SMALL).policy) is None
+    model = CompiledTD3("MlpPolicy", PointEnv(), **SMALL)
+    model.learn(SMALL["learning_starts"] + 2)
+    model.policy._predict = lambda observation, deterministic=False: torch.full((1, 2), 0.25)
+    assert model._sample_action(0)[1] == pytest.approx(np.full((1, 2), 0.25))
 
 
 def test_an_actor_with_a_hook_acts_by_itself():
     model = TD3("MlpPolicy", PointEnv(), **SMALL)
     model.actor.mu[0].register_forward_hook(lambda *_: None)
-    assert direct_actor(model.actor) is None
+    assert direct_actor(model.policy) is None

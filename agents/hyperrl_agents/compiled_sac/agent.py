@@ -14,7 +14,7 @@ from torch import Tensor
 from hyperrl.sb3.acting import draw_noise
 from hyperrl.sb3.compiled_updates import obstacle
 from hyperrl.sb3.diagnostics import LossMeans
-from hyperrl.sb3.off_policy import OffPolicyUpdates
+from hyperrl.sb3.off_policy import OffPolicyUpdates, trained
 from hyperrl.sb3.policies import FiniteSACCnnPolicy, FiniteSACMultiInputPolicy, FiniteSACPolicy
 from hyperrl.sb3.polyak import polyak_update
 from hyperrl_agents.compiled_sac import losses
@@ -87,7 +87,8 @@ class CompiledSAC(OffPolicyUpdates, SAC):
 
         actor_loss = losses.actor_loss(self.critic(batch.observations, actions), log_prob, ent_coef)
         self.actor.optimizer.zero_grad()
-        actor_loss.backward()
+        # The critics' gradients of this loss would be thrown away: they are not computed.
+        actor_loss.backward(inputs=trained(self.actor))
         self.actor.optimizer.step()
         means.add("actor_loss", actor_loss)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hyperrl.sb3.compiled_updates import obstacle
 from hyperrl.sb3.diagnostics import LossMeans
-from hyperrl.sb3.off_policy import OffPolicyUpdates
+from hyperrl.sb3.off_policy import OffPolicyUpdates, trained
 from hyperrl.sb3.policies import FiniteTD3CnnPolicy, FiniteTD3MultiInputPolicy, FiniteTD3Policy
 from hyperrl.sb3.polyak import polyak_update
 from hyperrl_agents.compiled_td3 import losses
@@ -89,7 +89,8 @@ class CompiledTD3(OffPolicyUpdates, TD3):
         actions = self.actor(batch.observations)
         loss = losses.actor_loss(self.critic.q1_forward(batch.observations, actions))
         self.actor.optimizer.zero_grad()
-        loss.backward()
+        # The critics' gradients of this loss would be thrown away: they are not computed.
+        loss.backward(inputs=trained(self.actor))
         self.actor.optimizer.step()
         return loss
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from hyperrl_envs.native.build import SUPPORTED, supports
+from hyperrl_envs.native.ids import SUPPORTED, supports
 
 if TYPE_CHECKING:
     from hyperrl_envs.native.vec_env import NativeMujocoVecEnv as NativeMujocoVecEnv

@@ -14,6 +14,7 @@ from hyperrl_envs.native.ant import Ant
 from hyperrl_envs.native.arguments import STEP_LIMIT, split_arguments
 from hyperrl_envs.native.half_cheetah import HalfCheetah
 from hyperrl_envs.native.humanoid import Humanoid
+from hyperrl_envs.native.ids import SUPPORTED
 from hyperrl_envs.native.model import load_model
 from hyperrl_envs.native.pendulums import InvertedDoublePendulum, InvertedPendulum
 from hyperrl_envs.native.planar_walkers import Hopper, Walker2d
@@ -23,28 +24,19 @@ from hyperrl_envs.native.simulations import Simulations
 from hyperrl_envs.native.swimmer import Swimmer
 from hyperrl_envs.native.task import Task
 
-_TASKS: dict[str, type[Task]] = {
-    "Ant-v5": Ant,
-    "HalfCheetah-v5": HalfCheetah,
-    "Hopper-v5": Hopper,
-    "Humanoid-v5": Humanoid,
-    "InvertedDoublePendulum-v5": InvertedDoublePendulum,
-    "InvertedPendulum-v5": InvertedPendulum,
-    "Pusher-v5": Pusher,
-    "Reacher-v5": Reacher,
-    "Swimmer-v5": Swimmer,
-    "Walker2d-v5": Walker2d,
-}
-SUPPORTED = tuple(_TASKS)
-
-
-def supports(env_id: str) -> bool:
-    """Return whether the environments of this id can be stepped natively.
-
-    Args:
-        env_id: A Gymnasium id.
-    """
-    return env_id in _TASKS
+_CLASSES: tuple[type[Task], ...] = (
+    Ant,
+    HalfCheetah,
+    Hopper,
+    Humanoid,
+    InvertedDoublePendulum,
+    InvertedPendulum,
+    Pusher,
+    Reacher,
+    Swimmer,
+    Walker2d,
+)
+_TASKS = dict(zip(SUPPORTED, _CLASSES, strict=True))
 
 
 def build_simulations(

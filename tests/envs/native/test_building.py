@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 
+import gymnasium as gym
 import pytest
 
 from hyperrl.environments import make_env, make_vec_env
 from hyperrl.errors import ConfigError, HyperRLError, ShapeError, UnknownNameError, UnsupportedEnvError
 from hyperrl_envs.native import SUPPORTED, NativeMujocoVectorEnv, make_native, supports
+from hyperrl_envs.native.build import _TASKS
 
 
 def test_the_ten_tasks_are_supported():
@@ -108,3 +110,11 @@ def test_the_tasks_alone_load_neither_torch_nor_stable_baselines3():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_each_id_has_its_own_task():
+    # Gymnasium's classes are named like their ids but for the ending.
+    for env_id in SUPPORTED:
+        entry = gym.spec(env_id).entry_point.partition(":")[2]
+        assert _TASKS[env_id].__name__ == env_id.removesuffix("-v5")
+        assert entry.startswith(_TASKS[env_id].__name__)
