@@ -14,7 +14,7 @@ from hyperrl_envs.native.ant import Ant
 from hyperrl_envs.native.arguments import STEP_LIMIT, split_arguments
 from hyperrl_envs.native.half_cheetah import HalfCheetah
 from hyperrl_envs.native.humanoid import Humanoid
-from hyperrl_envs.native.ids import SUPPORTED
+from hyperrl_envs.native.ids import SUPPORTED, supports
 from hyperrl_envs.native.model import load_model
 from hyperrl_envs.native.pendulums import InvertedDoublePendulum, InvertedPendulum
 from hyperrl_envs.native.planar_walkers import Hopper, Walker2d
