@@ -28,7 +28,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 bench: $(STAMP)
-	$(BIN)/hyperrl bench
+	status=0; for part in update contraction loop ppo vecenv startup; do $(BIN)/hyperrl bench $$part || status=1; done; exit $$status
 
 faults: $(STAMP)
 	$(BIN)/hyperrl bench faults

@@ -3,126 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-
+from hyperrl.bench.arguments import (
+    CheckpointArguments,
+    FaultArguments,
+    LearningArguments,
+    LoopArguments,
+    PlotArguments,
+    PPOArguments,
+    SpeedArguments,
+    StartupArguments,
+    VecEnvArguments,
+)
 from hyperrl.cli.arguments import parse
 from hyperrl.errors import UsageError, unknown_name
 from hyperrl.ranges import whole
-
-_OUT = Path("runs", "published")
-_Flag = tyro.conf.FlagCreatePairsOff[bool]
-
-
-@dataclass(frozen=True)
-class SpeedArguments:
-    """Measure speed in one process, variants interleaved round-robin; write a CSV and a manifest."""
-
-    device: Annotated[str, tyro.conf.arg(metavar="cpu|cuda")] = "cpu"
-    """Where the networks run."""
-    threads: int = 1
-    """CPU threads of torch."""
-    rounds: int = 9
-    """Rounds; medians, smallest and largest ratios are over them."""
-    seed: int = 0
-    """Seed of networks and data."""
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
-    """Folder for the results."""
-    quick: _Flag = False
-    """A few small measurements only, to see that everything works."""
-
-
-@dataclass(frozen=True)
-class VecEnvArguments:
-    """Measure native environments beside Stable-Baselines3's, in one process, interleaved round-robin."""
-
-    rounds: int = 15
-    """Rounds; medians, smallest and largest ratios are over them."""
-    seed: int = 0
-    """Seed of the environments."""
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
-    """Folder for the results."""
-    quick: _Flag = False
-    """A small measurement only, to see that everything works."""
-
-
-@dataclass(frozen=True)
-class PPOArguments:
-    """Measure whole iterations of PPO beside Stable-Baselines3's, in one process, interleaved round-robin."""
-
-    rounds: int = 12
-    """Timed iterations of each variant; medians, smallest and largest ratios are over them."""
-    seed: int = 0
-    """Seed of networks and environments."""
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
-    """Folder for the results."""
-    quick: _Flag = False
-    """Small iterations only, to see that everything works."""
-
-
-@dataclass(frozen=True)
-class LearningArguments:
-    """Learning curves of agents x environments x seeds, one process and one CSV for each; can be resumed."""
-
-    agents: tuple[str, ...]
-    """Names of agents, see `hyperrl list agents`."""
-    envs: tuple[str, ...]
-    """Gymnasium ids of environments, see `hyperrl list envs`."""
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Folder for the results; finished runs in it are not repeated."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of the runs."""
-    steps: int = 100_000
-    """Environment steps of each run."""
-    preset: str = "default"
-    """Preset of all agents."""
-    set: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
-    """Changes of the preset, KEY=VALUE in TOML."""
-    eval_every: int = 5000
-    """Steps between two evaluations."""
-    eval_episodes: int = 5
-    """Episodes of an evaluation."""
-    workers: int = 1
-    """Runs at a time, each in its own process with one thread."""
-    device: Annotated[str, tyro.conf.arg(metavar="cpu|cuda")] = "cpu"
-    """Where the networks run."""
-
-
-@dataclass(frozen=True)
-class PlotArguments:
-    """Draw the learning curves in a folder and write their summary."""
-
-    folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR")]]
-    """Folder of `hyperrl bench learning`."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for pictures and summary; the same by default."""
-
-
-@dataclass(frozen=True)
-class CheckpointArguments:
-    """Measure what checkpoints cost with a full replay buffer, beside Stable-Baselines3's."""
-
-    transitions: int = 1_000_000
-    """Transitions in the replay buffer."""
-    rounds: int = 5
-    """Checkpoints of each kind; medians are over them."""
-    seed: int = 0
-    """Seed of networks and data."""
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
-    """Folder for the results; its disk is the one that is measured."""
-
-
-@dataclass(frozen=True)
-class FaultArguments:
-    """Inject the same faults into hyperrl and Stable-Baselines3 and count what was lost."""
-
-    scale: Annotated[str, tyro.conf.arg(metavar="pull-request|nightly")] = "pull-request"
-    """How often each fault is injected."""
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
-    """Folder for the results."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -202,6 +99,24 @@ def _ppo(arguments: PPOArguments) -> int:
     rounds = 2 if arguments.quick else int(whole(1, 1000).check("rounds", arguments.rounds))
     folder = report.open_folder(arguments.out)
     return int(not ppo.publish(folder, rounds=rounds, seed=arguments.seed, quick=arguments.quick))
+
+
+def _loop(arguments: LoopArguments) -> int:
+    from hyperrl.bench import loop, report, timing
+
+    timing.prepare("cpu", 1)
+    rounds = 2 if arguments.quick else int(whole(1, 1000).check("rounds", arguments.rounds))
+    folder = report.open_folder(arguments.out)
+    return int(not loop.publish(folder, rounds=rounds, seed=arguments.seed, quick=arguments.quick))
+
+
+def _startup(arguments: StartupArguments) -> int:
+    from hyperrl.bench import processes, report, timing
+
+    timing.prepare("cpu", 1)
+    rounds = 1 if arguments.quick else int(whole(1, 1000).check("rounds", arguments.rounds))
+    folder = report.open_folder(arguments.out)
+    return int(not processes.publish(folder, rounds=rounds, seed=arguments.seed, quick=arguments.quick))
 
 
 def _save(arguments: SpeedArguments, folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
@@ -305,17 +220,21 @@ _PARTS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "contraction": (SpeedArguments, _contraction),
     "vecenv": (VecEnvArguments, _vecenv),
     "ppo": (PPOArguments, _ppo),
+    "loop": (LoopArguments, _loop),
+    "startup": (StartupArguments, _startup),
     "learning": (LearningArguments, _learning),
     "plot": (PlotArguments, _plot),
     "checkpoint": (CheckpointArguments, _checkpoint),
     "faults": (FaultArguments, _faults),
 }
-_USAGE = """usage: hyperrl bench [update|contraction|vecenv|ppo|learning|plot|checkpoint|faults] ...
+_USAGE = """usage: hyperrl bench [WORD] ...
 
   update       full gradient steps against Stable-Baselines3's and a naive hyper critic's
   contraction  the orders of evaluating a generated layer against each other
   vecenv       native MuJoCo environments against Stable-Baselines3's vectorised ones
   ppo          whole iterations of PPO, compiled and with native environments, against Stable-Baselines3's
+  loop         training end to end, compiled and not, against Stable-Baselines3's
+  startup      how long a process takes to its first updates, and whether two hinder each other
   learning     learning curves of agents, environments and seeds, on several processes
   plot         pictures and a summary of learning curves
   checkpoint   what a checkpoint with a full replay buffer costs

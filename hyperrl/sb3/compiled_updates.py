@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -87,8 +88,15 @@ class CompiledUpdates(BaseAlgorithm):
     ) -> Any:
         updates = self.expected_updates(total_timesteps)
         self._compiles = self.compiles(updates)
-        if self.verbose >= 1:
-            print(f"Compiling the updates: {'yes' if self._compiles else 'no'}, about {updates:,} to be made")
+        if self._compiles:
+            # Also where nothing else is printed: the first updates would seem to hang.
+            print(
+                f"compiling the updates, of which about {updates:,} are to be made; the first time on a "
+                'machine this takes up to a minute ("compile = false" does without)',
+                file=sys.stderr,
+            )
+        elif self.verbose >= 1:
+            print(f"not compiling the updates, of which about {updates:,} are to be made", file=sys.stderr)
         return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
 
     def _excluded_save_params(self) -> list[str]:

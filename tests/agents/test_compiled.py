@@ -228,8 +228,15 @@ def test_when_it_compiles(choice, updates, compiles):
 def test_short_learning_does_not_compile_and_says_so(capsys):
     model = build(CompiledTD3, learning_starts=5, verbose=1)
     model.learn(20)
-    assert "Compiling the updates: no, about 15 to be made" in capsys.readouterr().out
+    assert "not compiling the updates, of which about 15 are to be made" in capsys.readouterr().err
     assert model._updates() is None
+
+
+def test_long_learning_says_that_it_compiles(capsys):
+    model = build(CompiledTD3, learning_starts=5)
+    model._setup_learn(30_000)
+    assert "compiling the updates, of which about 29,995 are to be made" in capsys.readouterr().err
+    assert model._compiles
 
 
 @pytest.mark.parametrize("value", ["yes", 2, None])

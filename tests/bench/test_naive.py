@@ -6,10 +6,10 @@ import pytest
 import torch
 from stable_baselines3 import SAC, TD3
 
-from hyperrl.bench.naive import NaiveLayer, NaiveQ, NaiveSACPolicy, NaiveTD3Policy
+from hyperrl.bench.naive import NaiveFastQ, NaiveLayer, NaiveQ, NaiveSACPolicy, NaiveTD3Policy
 from hyperrl.bench.update import SpacesOnly, fill
 from hyperrl.nets.kinds.linear import LinearKind
-from hyperrl.sb3 import PAPER, HyperQ
+from hyperrl.sb3 import FAST, PAPER, HyperQ
 from hyperrl_agents.hyper_sac import HyperSAC
 from hyperrl_agents.hyper_td3 import HyperTD3
 
@@ -118,3 +118,28 @@ def test_two_updates_of_the_whole_agent_are_equal(plain, policy, ours):
     assert all(torch.allclose(step, other, atol=5e-6) for step, other in moved)
     for one_, other in zip(naive.critic.q_networks, hyper.critic.q_networks, strict=True):
         assert all(torch.allclose(a, b, atol=1e-5) for a, b in pairs(one_, other, value))
+
+
+def test_the_small_one_computes_what_the_fast_critic_does():
+    torch.manual_seed(0)
+    naive, hyper = NaiveFastQ(17, 6).double(), HyperQ(17, 6, FAST).double()
+    assert sum(p.numel() for p in naive.parameters()) == sum(p.numel() for p in hyper.parameters())
+    trunk, head = hyper.hyper.trunk, hyper.hyper.head
+    weight, out_weight, vectors = naive.head.weight.data.split((6 * 256, 256, 257))
+    bias, out_bias, base_vectors = naive.head.bias.data.split((6 * 256, 256, 257))
+    pairs_ = [
+        (trunk.layers[0].weight, naive.primary[0].weight),
+        (trunk.layers[0].bias, naive.primary[0].bias),
+        (trunk.layers[1].weight, naive.primary[3].weight),
+        (trunk.layers[1].bias, naive.primary[3].bias),
+        (head.banks[0], weight.view(6, 256, 16).permute(2, 0, 1)),
+        (head.banks[1], out_weight.t().unsqueeze(-1)),
+        (head.base_weights[0], bias.view(6, 256)),
+        (head.base_weights[1], out_bias.unsqueeze(-1)),
+        (head.vector_bank, vectors.t()),
+        (head.base_vectors, base_vectors),
+    ]
+    for ours, theirs in pairs_:
+        ours.data.copy_(theirs.data)
+    state, action = torch.randn(5, 17, dtype=torch.float64), torch.randn(5, 6, dtype=torch.float64)
+    torch.testing.assert_close(naive(state, action), hyper(state, action), rtol=1e-10, atol=1e-12)

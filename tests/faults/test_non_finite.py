@@ -26,7 +26,8 @@ from tests.faults.injection import (
 )
 
 STEPS = 300
-AGENTS = registered.names()
+# HyperTD3 and HyperSAC are the two left out, with other critics.
+AGENTS = [name for name in registered.names() if name not in ("compiled-td3", "compiled-sac")]
 VALUES = [float("nan"), float("inf"), float("-inf")]
 every_agent = pytest.mark.parametrize("name", AGENTS)
 every_value = pytest.mark.parametrize("value", VALUES, ids=str)

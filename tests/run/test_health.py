@@ -22,7 +22,8 @@ from hyperrl.run.health import DivergenceWarning, HealthCallback
 from tests.faults.injection import At, FaultyTrain, actor_weight, build, critic_weight, make_envs, on_policy
 from tests.sb3.toys import ImageEnv, same_parameters
 
-AGENTS = registered.names()
+# HyperTD3 and HyperSAC are the two left out, with other critics.
+AGENTS = [name for name in registered.names() if name not in ("compiled-td3", "compiled-sac")]
 every_agent = pytest.mark.parametrize("name", AGENTS)
 
 

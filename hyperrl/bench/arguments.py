@@ -1,0 +1,148 @@
+"""The arguments of `hyperrl bench`, one class for each word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+_OUT = Path("runs", "published")
+_Flag = tyro.conf.FlagCreatePairsOff[bool]
+
+
+@dataclass(frozen=True)
+class SpeedArguments:
+    """Measure speed in one process, variants interleaved round-robin; write a CSV and a manifest."""
+
+    device: Annotated[str, tyro.conf.arg(metavar="cpu|cuda")] = "cpu"
+    """Where the networks run."""
+    threads: int = 1
+    """CPU threads of torch."""
+    rounds: int = 9
+    """Rounds; medians, smallest and largest ratios are over them."""
+    seed: int = 0
+    """Seed of networks and data."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results."""
+    quick: _Flag = False
+    """A few small measurements only, to see that everything works."""
+
+
+@dataclass(frozen=True)
+class VecEnvArguments:
+    """Measure native environments beside Stable-Baselines3's, in one process, interleaved round-robin."""
+
+    rounds: int = 15
+    """Rounds; medians, smallest and largest ratios are over them."""
+    seed: int = 0
+    """Seed of the environments."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results."""
+    quick: _Flag = False
+    """A small measurement only, to see that everything works."""
+
+
+@dataclass(frozen=True)
+class PPOArguments:
+    """Measure whole iterations of PPO beside Stable-Baselines3's, in one process, interleaved round-robin."""
+
+    rounds: int = 12
+    """Timed iterations of each variant; medians, smallest and largest ratios are over them."""
+    seed: int = 0
+    """Seed of networks and environments."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results."""
+    quick: _Flag = False
+    """Small iterations only, to see that everything works."""
+
+
+@dataclass(frozen=True)
+class LoopArguments:
+    """Measure training end to end beside Stable-Baselines3's, in one process, agents in turns."""
+
+    rounds: int = 8
+    """Rounds; medians, smallest and largest ratios are over them."""
+    seed: int = 0
+    """Seed of networks and environments."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results."""
+    quick: _Flag = False
+    """Short blocks only, to see that everything works."""
+
+
+@dataclass(frozen=True)
+class StartupArguments:
+    """Measure whole processes: from the start to the first updates, and two at a time."""
+
+    rounds: int = 5
+    """Processes of each kind; medians are over them."""
+    seed: int = 0
+    """Noted in the tables."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results."""
+    quick: _Flag = False
+    """Few updates only, to see that everything works."""
+
+
+@dataclass(frozen=True)
+class LearningArguments:
+    """Learning curves of agents x environments x seeds, one process and one CSV for each; can be resumed."""
+
+    agents: tuple[str, ...]
+    """Names of agents, see `hyperrl list agents`."""
+    envs: tuple[str, ...]
+    """Gymnasium ids of environments, see `hyperrl list envs`."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder for the results; finished runs in it are not repeated."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the runs."""
+    steps: int = 100_000
+    """Environment steps of each run."""
+    preset: str = "default"
+    """Preset of all agents."""
+    set: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
+    """Changes of the preset, KEY=VALUE in TOML."""
+    eval_every: int = 5000
+    """Steps between two evaluations."""
+    eval_episodes: int = 5
+    """Episodes of an evaluation."""
+    workers: int = 1
+    """Runs at a time, each in its own process with one thread."""
+    device: Annotated[str, tyro.conf.arg(metavar="cpu|cuda")] = "cpu"
+    """Where the networks run."""
+
+
+@dataclass(frozen=True)
+class PlotArguments:
+    """Draw the learning curves in a folder and write their summary."""
+
+    folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR")]]
+    """Folder of `hyperrl bench learning`."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder for pictures and summary; the same by default."""
+
+
+@dataclass(frozen=True)
+class CheckpointArguments:
+    """Measure what checkpoints cost with a full replay buffer, beside Stable-Baselines3's."""
+
+    transitions: int = 1_000_000
+    """Transitions in the replay buffer."""
+    rounds: int = 5
+    """Checkpoints of each kind; medians are over them."""
+    seed: int = 0
+    """Seed of networks and data."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results; its disk is the one that is measured."""
+
+
+@dataclass(frozen=True)
+class FaultArguments:
+    """Inject the same faults into hyperrl and Stable-Baselines3 and count what was lost."""
+
+    scale: Annotated[str, tyro.conf.arg(metavar="pull-request|nightly")] = "pull-request"
+    """How often each fault is injected."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results."""

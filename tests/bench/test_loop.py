@@ -1,0 +1,45 @@
+import pytest
+from stable_baselines3 import TD3
+
+from hyperrl.bench import loop, processes
+from hyperrl.cli import main
+from hyperrl_agents.hyper_td3 import HyperTD3
+
+
+def test_what_is_compared():
+    for variants, name in ((loop._td3(), "td3"), (loop._sac(), "sac")):
+        assert list(variants)[0] == f"sb3 {name.upper()}"
+        assert {f"hyper-{name}", f"compiled-{name}"} <= variants.keys()
+    plain, hyper = loop._td3()["sb3 TD3"](0), loop._td3()["hyper-td3, eager"](0)
+    assert type(plain) is TD3
+    assert type(hyper) is HyperTD3
+    assert (plain.gradient_steps, plain.train_freq, plain.batch_size) == (
+        1,
+        hyper.train_freq,
+        hyper.batch_size,
+    )
+    assert hyper.compile is False
+    assert loop._td3()["hyper-td3"](0).compile is True
+
+
+def test_rows_are_relative_to_the_first(monkeypatch):
+    monkeypatch.setattr(loop, "_WARM_UP", 2)
+    variants = {name: loop._td3()[name] for name in ("sb3 TD3", "hyper-td3, eager")}
+    base, other = loop.measure(variants, rounds=2, steps=3)
+    assert base["speedup"] == 1
+    assert other["speedup_min"] <= other["speedup"] <= other["speedup_max"]
+    assert other["steps_per_cpu_second"] > 0
+
+
+def test_two_processes_are_measured_together():
+    rows = processes.seeds(1, updates=2)
+    assert [row["processes"].split()[0] for row in rows] == ["one", "two", "one", "two"]
+    assert rows[0]["times_one"] == 1
+    assert all(row["updates_per_second"] > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_start_up_is_published(tmp_path):
+    assert main(["bench", "startup", "--quick", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "startup.csv").read_text().count("\n") == 3
+    assert (tmp_path / "seeds.csv").read_text().count("\n") == 5
