@@ -8,7 +8,7 @@ from hyperrl_agents.hyper_td3 import HyperTD3
 
 def test_what_is_compared():
     for variants, name in ((loop._td3(), "td3"), (loop._sac(), "sac")):
-        assert list(variants)[0] == f"sb3 {name.upper()}"
+        assert next(iter(variants)) == f"sb3 {name.upper()}"
         assert {f"hyper-{name}", f"compiled-{name}"} <= variants.keys()
     plain, hyper = loop._td3()["sb3 TD3"](0), loop._td3()["hyper-td3, eager"](0)
     assert type(plain) is TD3
