@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 # Below so many multiplications the Python side of a custom function costs more than it saves.
 _LARGE = 2**25
@@ -32,7 +33,10 @@ def matmul(x: Tensor, matrix: Tensor, addend: Tensor | None = None) -> Tensor:
 
 def _fits(x: Tensor) -> bool:
     """Whether oneDNN takes this input, and is faster than what torch would call."""
-    if x.dtype != torch.float32 or x.device.type != "cpu" or torch.compiler.is_compiling():
+    if x.dtype != torch.float32 or x.device.type != "cpu":
+        return False
+    # The compiler has no use for oneDNN's operator.
+    if torch.compiler.is_compiling() or get_proxy_mode() is not None:
         return False
     return slow_blas() and not torch._C._are_functorch_transforms_active()
 

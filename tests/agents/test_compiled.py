@@ -12,7 +12,9 @@ from torch import nn
 
 from hyperrl.bench.update import SpacesOnly, fill
 from hyperrl.compiled import CompileWarning
+from hyperrl.config import RunConfig
 from hyperrl.errors import ConfigError, UnknownNameError
+from hyperrl.train import resume, train
 from hyperrl_agents.compiled_sac import CompiledSAC
 from hyperrl_agents.compiled_td3 import CompiledTD3
 from hyperrl_agents.hyper_sac import HyperSAC
@@ -260,3 +262,26 @@ def test_numpy_scalars_and_changed_constants_are_taken():
     update(model, 2, seed=2)
     for online, target in zip(model.critic.parameters(), model.critic_target.parameters(), strict=True):
         torch.testing.assert_close(online, target, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("agent", ["hyper-td3", "hyper-sac"])
+def test_a_compiled_run_that_is_resumed_is_the_run(tmp_path, agent):
+    def run(name, steps):
+        tiny = {"net_arch": [16, 16], "critic": TINY_CRITIC}
+        settings = {"learning_starts": 50, "batch_size": 32, "buffer_size": 1000, "policy_kwargs": tiny}
+        config = RunConfig(
+            agent,
+            "HalfCheetah-v5",
+            steps=steps,
+            eval_episodes=1,
+            out=str(tmp_path / name),
+            agent_kwargs={**settings, "compile": True},
+        )
+        return train(config).folder
+
+    straight, interrupted = run("straight", 300), run("interrupted", 170)
+    resume(interrupted.path, 300)
+    for name in ("policy.safetensors", "state.safetensors"):
+        files = [folder.path / "ckpt" / "step-000000000300" / name for folder in (straight, interrupted)]
+        assert files[0].read_bytes() == files[1].read_bytes()

@@ -10,6 +10,7 @@ import torch
 
 from hyperrl.compiled import CompiledFunction, CompileWarning
 from hyperrl.compiled.toolchain import use_cache_folder
+from hyperrl.nets import dense
 
 FACTOR = np.float64(3.0)
 
@@ -149,3 +150,13 @@ def test_the_cache_folder(monkeypatch, variables, folder):
         monkeypatch.setenv(name, value)
     assert use_cache_folder() == Path(folder)
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == folder
+
+
+def test_products_that_are_large_enough_for_onednn_are_captured_all_the_same(monkeypatch):
+    monkeypatch.setattr(dense, "slow_blas", lambda: True)
+    monkeypatch.setattr(dense, "_LARGE", 1)
+    function = CompiledFunction(lambda state, inputs: {"y": dense.matmul(inputs, state)}, "a product")
+    state, inputs = torch.randn(4, 3), torch.randn(5, 4)
+    function.bind(state)
+    torch.testing.assert_close(function(inputs)["y"], inputs @ state)
+    assert function.fallback is None
