@@ -2,7 +2,7 @@
 
 from hyperrl.compiled.graph import CompiledFunction, CompileWarning
 from hyperrl.compiled.modules import MethodOf, call, changes_beside_learning, tensors_of
-from hyperrl.compiled.optimizer import AdamState, adam_step, polyak_step, why_not
+from hyperrl.compiled.optimizer import AdamState, adam_step, constants_of, polyak_step, why_not
 from hyperrl.compiled.precision import PRECISIONS, matmul_precision
 from hyperrl.compiled.trained import Optimised, TrainedTensors
 
@@ -17,6 +17,7 @@ __all__ = [
     "adam_step",
     "call",
     "changes_beside_learning",
+    "constants_of",
     "matmul_precision",
     "polyak_step",
     "tensors_of",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch.optim import Adam, Optimizer
 from hyperrl.compiled.modules import Tensors
 from hyperrl.errors import ConfigError
 
-_NOT_SUPPORTED = ("amsgrad", "maximize", "differentiable")
+_NOT_SUPPORTED = ("amsgrad", "maximize", "differentiable", "capturable", "decoupled_weight_decay")
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,23 @@ def why_not(optimizer: Optimizer) -> str | None:
     if len(optimizer.param_groups) != 1:
         return f"compiled updates need one group of parameters, got {len(optimizer.param_groups)} in {name}"
     for option in _NOT_SUPPORTED:
-        if optimizer.param_groups[0][option]:
+        if optimizer.param_groups[0].get(option):
             return f"compiled updates cannot use {name} with {option}"
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        return f"compiled updates cannot call the hooks of {name}"
+    if len({float(state["step"]) for state in optimizer.state.values()}) > 1:
+        return f"some parameters of {name} have made more steps than others"
     return None
+
+
+def constants_of(optimizer: Optimizer) -> tuple[Any, ...]:
+    """Return the numbers of an optimiser that become part of a graph.
+
+    Args:
+        optimizer: Any optimiser.
+    """
+    group = optimizer.param_groups[0]
+    return tuple(group.get(name) for name in ("betas", "eps", "weight_decay"))
 
 
 def adam_step(

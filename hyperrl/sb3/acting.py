@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
+from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN, SACPolicy
@@ -21,6 +23,7 @@ from torch.nn import functional
 from hyperrl.sb3.finite import FinitePredictMixin
 
 Act = Callable[[NDArray[Any]], NDArray[Any]]
+_DISTRIBUTION = ("get_action_dist_params", "action_log_prob")
 _ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.ELU, nn.GELU, nn.LeakyReLU, nn.Mish, nn.SiLU, nn.Softplus, nn.Identity)
 
 
@@ -40,17 +43,28 @@ def direct_actor(policy: BasePolicy) -> Act | None:
     actor = policy.actor
     if not isinstance(actor, nn.Module) or not _acts_as_usual(policy, actor):
         return None
-    plain = isinstance(getattr(actor, "features_extractor", None), FlattenExtractor) and _is_vector(actor)
+    plain = type(getattr(actor, "features_extractor", None)) is FlattenExtractor and _is_vector(actor)
     on_cpu = all(parameter.device.type == "cpu" for parameter in actor.parameters())
     if not plain or not on_cpu or any(_has_hooks(module) for module in actor.modules()):
         return None
     if isinstance(actor, TD3Actor) and _is_dense(actor.mu):
-        return _deterministic(actor.mu)
+        return _Deterministic(actor.mu)
     if isinstance(actor, SACActor) and not actor.use_sde and _is_dense(actor.latent_pi):
         assert isinstance(actor.mu, nn.Linear)
         assert isinstance(actor.log_std, nn.Linear)
-        return _gaussian(actor.latent_pi, actor.mu, actor.log_std)
+        return _Gaussian(actor.latent_pi, actor.mu, actor.log_std)
     return None
+
+
+def is_squashed_gaussian(actor: SACActor) -> bool:
+    """Whether an actor draws its actions as Stable-Baselines3's SAC does, without gSDE.
+
+    Args:
+        actor: An actor of SAC.
+    """
+    own = any(getattr(type(actor), name) is not getattr(SACActor, name) for name in _DISTRIBUTION)
+    distribution: object = actor.action_dist
+    return type(distribution) is SquashedDiagGaussianDistribution and not own
 
 
 def draw_noise(like: Tensor) -> Tensor:
@@ -62,23 +76,29 @@ def draw_noise(like: Tensor) -> Tensor:
     return torch.normal(torch.zeros_like(like), torch.ones_like(like))
 
 
-def _deterministic(layers: Iterable[nn.Module]) -> Act:
+@dataclass(frozen=True)
+class _Deterministic:
+    """No closure: a deep copy of an agent acts with the copies of its layers."""
+
+    layers: nn.Sequential
+
     @torch.no_grad()
-    def act(observations: NDArray[Any]) -> NDArray[Any]:
-        return _dense(layers, torch.from_numpy(observations.astype(np.float32))).numpy()
-
-    return act
+    def __call__(self, observations: NDArray[Any]) -> NDArray[Any]:
+        return _dense(self.layers, torch.from_numpy(observations.astype(np.float32))).numpy()
 
 
-def _gaussian(layers: Iterable[nn.Module], mean_layer: nn.Module, log_std_layer: nn.Module) -> Act:
+@dataclass(frozen=True)
+class _Gaussian:
+    layers: nn.Sequential
+    mean: nn.Linear
+    log_std: nn.Linear
+
     @torch.no_grad()
-    def act(observations: NDArray[Any]) -> NDArray[Any]:
-        latent = _dense(layers, torch.from_numpy(observations.astype(np.float32)))
-        mean = _dense([mean_layer], latent)
-        std = _dense([log_std_layer], latent).clamp(LOG_STD_MIN, LOG_STD_MAX).exp()
+    def __call__(self, observations: NDArray[Any]) -> NDArray[Any]:
+        latent = _dense(self.layers, torch.from_numpy(observations.astype(np.float32)))
+        mean = _dense([self.mean], latent)
+        std = _dense([self.log_std], latent).clamp(LOG_STD_MIN, LOG_STD_MAX).exp()
         return torch.tanh(mean + draw_noise(mean) * std).numpy()
-
-    return act
 
 
 def _dense(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
@@ -88,10 +108,15 @@ def _dense(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
 
 
 def _acts_as_usual(policy: BasePolicy, actor: nn.Module) -> bool:
+    usual = SACActor if isinstance(actor, SACActor) else TD3Actor
     return (
         type(policy).predict in (BasePolicy.predict, FinitePredictMixin.predict)
         and type(policy)._predict in (SACPolicy._predict, TD3Policy._predict)
-        and type(actor).forward in (SACActor.forward, TD3Actor.forward)
+        and all(
+            getattr(type(actor), name, None) is getattr(usual, name, None)
+            for name in ("forward", "extract_features", *_DISTRIBUTION)
+        )
+        and (not isinstance(actor, SACActor) or is_squashed_gaussian(actor))
     )
 
 

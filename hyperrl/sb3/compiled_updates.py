@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.type_aliases import MaybeCallback
-from torch import nn
-from torch.optim import Optimizer
 
-from hyperrl.compiled import (
-    PRECISIONS,
-    CompileWarning,
-    changes_beside_learning,
-    matmul_precision,
-    why_not,
-)
+from hyperrl.compiled import PRECISIONS, CompileWarning, matmul_precision
 from hyperrl.errors import ConfigError, unknown_name
-from hyperrl.nets.encoders import RunningNorm
 
 WORTH_COMPILING = 20_000
 """Updates from which on the time to compile is won back on a CPU, also if nothing is cached."""
@@ -48,15 +40,12 @@ class CompiledUpdates(BaseAlgorithm):
     def __init__(
         self, *args: Any, compile: bool | str = "auto", precision: str = "highest", **kwargs: Any
     ) -> None:
-        if compile not in (True, False, "auto"):
-            raise ConfigError(f'compile must be true, false or "auto", got {compile!r}')
-        if precision not in PRECISIONS:
-            raise unknown_name("precision", str(precision), PRECISIONS)
+        _check_choices(compile, precision)
         self.compile = compile
         self.precision = precision
         # Whether this learning compiles; None before `learn` has decided.
         self._compiles: bool | None = None
-        self._compiled: tuple[Any, Any] = None, None
+        self._compiled: tuple[Any, Any, tuple[Any, ...]] = None, None, ()
         super().__init__(*args, **kwargs)
         lacking = missing_hardware(precision, self.device)
         if lacking is not None:
@@ -86,16 +75,11 @@ class CompiledUpdates(BaseAlgorithm):
         tb_log_name: str = "run",
         progress_bar: bool = False,
     ) -> Any:
+        # A loaded model has taken whatever it was given.
+        _check_choices(self.compile, self.precision)
         updates = self.expected_updates(total_timesteps)
         self._compiles = self.compiles(updates)
-        if self._compiles:
-            # Also where nothing else is printed: the first updates would seem to hang.
-            print(
-                f"compiling the updates, of which about {updates:,} are to be made; the first time on a "
-                'machine this takes up to a minute ("compile = false" does without)',
-                file=sys.stderr,
-            )
-        elif self.verbose >= 1:
+        if self.verbose >= 1 and not self._compiles:
             print(f"not compiling the updates, of which about {updates:,} are to be made", file=sys.stderr)
         return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
 
@@ -106,15 +90,23 @@ class CompiledUpdates(BaseAlgorithm):
         """Return the compiled updates if this call of `train` is to use them, else None."""
         if not (self.compile is True if self._compiles is None else self._compiles):
             return None
-        made, constants = self._compiled
-        if made is None or constants != self._constants():
+        made, constants, parts = self._compiled
+        same = len(parts) == len(self._parts()) and all(map(operator.is_, parts, self._parts()))
+        if made is None or not same or constants != self._constants():
             refused = self._why_not_compiled()
             if refused is not None:
                 warnings.warn(f"the updates are not compiled: {refused}", CompileWarning, stacklevel=3)
                 self._compiles = False
                 return None
+            if made is None:
+                # Also where nothing else is printed: the first updates would seem to hang.
+                print(
+                    "compiling the updates, which takes up to a minute the first time on a machine "
+                    '("compile = false" does without)',
+                    file=sys.stderr,
+                )
             made = self._make_compiled()
-            self._compiled = made, self._constants()
+            self._compiled = made, self._constants(), self._parts()
         made.refresh()
         return made
 
@@ -126,6 +118,10 @@ class CompiledUpdates(BaseAlgorithm):
         """Return the numbers that become part of the graphs: others need other graphs."""
         raise NotImplementedError
 
+    def _parts(self) -> tuple[Any, ...]:
+        """Return the objects that graphs work on: if one is replaced, other graphs are needed."""
+        return (self.policy,)
+
     def _why_not_compiled(self) -> str | None:
         """Say what about this agent cannot be compiled, or None."""
         raise NotImplementedError
@@ -136,24 +132,11 @@ class CompiledUpdates(BaseAlgorithm):
             yield
 
 
-def obstacle(networks: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]) -> str | None:
-    """Say which network or optimiser cannot be part of a compiled update, or None.
-
-    Args:
-        networks: The networks by name.
-        optimizers: The optimisers by name.
-    """
-    for name, optimizer in optimizers.items():
-        refused = why_not(optimizer)
-        if refused is not None:
-            return f"{name}: {refused}"
-    for name, network in networks.items():
-        part = changes_beside_learning(network)
-        if part is not None:
-            return f"in the {name}, {part}, which does more than compute"
-        if any(isinstance(module, RunningNorm) for module in network.modules()):
-            return f"the {name} has an encoder with running statistics"
-    return None
+def _check_choices(compile: object, precision: object) -> None:
+    if not isinstance(compile, bool) and compile != "auto":
+        raise ConfigError(f'compile must be true, false or "auto", got {compile!r}')
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", str(precision), PRECISIONS)
 
 
 def missing_hardware(precision: str, device: torch.device) -> str | None:

@@ -35,6 +35,8 @@ class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
 
     def _setup_model(self) -> None:
         plain = self.replay_buffer_class is None and self.n_steps == 1 and not self.optimize_memory_usage
+        # A normaliser wants observations in their own precision.
+        plain = plain and self._vec_normalize_env is None
         if plain and PackedReplayBuffer.takes(self.observation_space, self.action_space):
             self.replay_buffer_class = PackedReplayBuffer
         super()._setup_model()
@@ -64,7 +66,8 @@ class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
         if act is not None and isinstance(observation, np.ndarray) and np.isfinite(observation).all():
             outputs = act(observation)
             if np.isfinite(outputs).all():
-                return self.policy.unscale_action(outputs), None
+                actions = outputs.reshape((-1, *(self.action_space.shape or ())))
+                return self.policy.unscale_action(actions), None
         return super().predict(observation, state, episode_start, deterministic)
 
     def _sample_action(
@@ -89,7 +92,7 @@ class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
         Args:
             total_timesteps: Environment steps, over all environments together.
         """
-        steps = max(0, total_timesteps - self.learning_starts)
+        steps = max(0, total_timesteps - max(0, self.learning_starts - self.num_timesteps))
         if self.gradient_steps < 0:
             return steps
         assert isinstance(self.train_freq, TrainFreq)

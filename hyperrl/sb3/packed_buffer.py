@@ -13,6 +13,8 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
+from hyperrl.errors import ConfigError
+
 _Array = NDArray[np.float32]
 
 
@@ -26,11 +28,16 @@ class _Columns:
         """Return a view: what is written to it is written to the rows."""
         if buffer is None:
             return self
+        if "packed" not in vars(buffer):
+            # The base class looks at the size of arrays that it believes to have made.
+            return np.zeros(0, dtype=np.float32)
         columns = buffer.packed[..., buffer._slices()[self._name]]
         return columns if self._name in _WIDE else columns[..., 0]
 
     def __set__(self, buffer: PackedReplayBuffer, value: Any) -> None:
-        """Ignore the array of its own that the base class makes."""
+        """Copy into the rows; the array of its own that the base class makes is let go."""
+        if "packed" in vars(buffer):
+            self.__get__(buffer)[...] = value
 
 
 _WIDE = ("observations", "next_observations", "actions")
@@ -40,8 +47,9 @@ _NAMES = (*_WIDE, "rewards", "dones", "timeouts")
 class PackedReplayBuffer(ReplayBuffer):
     """Stable-Baselines3's replay buffer for vectors: the same arguments, the same samples, drawn faster.
 
-    A batch is one gather instead of five, and no conversion: networks compute in float32 anyway, so samples
-    are the same to the bit. Environments' float64 observations take half the memory.
+    A batch is one gather instead of five, and no conversion: networks compute in float32 anyway, so what they
+    see is the same to the bit, unless a `VecNormalize` works on float64 observations first. Those take half
+    the memory.
 
     Attributes:
         packed: All transitions, ``[buffer_size, n_envs, 2 S + A + 3]``; the arrays that Stable-Baselines3 has
@@ -58,6 +66,11 @@ class PackedReplayBuffer(ReplayBuffer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.optimize_memory_usage:
+            raise ConfigError(
+                "PackedReplayBuffer stores each next observation: leave out optimize_memory_usage, or "
+                "ask for replay_buffer_class=ReplayBuffer"
+            )
         self.packed = np.zeros((self.buffer_size, self.n_envs, self._ends()[-1]), dtype=np.float32)
 
     @staticmethod

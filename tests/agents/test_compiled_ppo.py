@@ -215,7 +215,7 @@ def frozen(model):
         (partial(build, use_sde=True), "state-dependent exploration"),
         (partial(build, policy_kwargs={"optimizer_class": th.optim.AdamW}), "need torch.optim.Adam"),
         (partial(build, rollout_buffer_class=OtherBuffer), "OtherBuffer with ways of its own"),
-        (lambda *args, **kwargs: frozen(build(*args, **kwargs)), "log_std is not to be trained"),
+        (lambda *args, **kwargs: frozen(build(*args, **kwargs)), "a frozen parameter, log_std"),
     ],
 )
 def test_what_cannot_be_compiled_says_so_once_and_learns_as_in_stable_baselines3(make, reason):

@@ -14,7 +14,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
 
-from hyperrl.sb3.compiled_updates import obstacle
+from hyperrl.sb3.obstacles import obstacle
 from hyperrl.sb3.policies import FinitePPOCnnPolicy, FinitePPOMultiInputPolicy, FinitePPOPolicy
 from hyperrl_agents.compiled_ppo.acting import GaussianActing
 from hyperrl_agents.compiled_ppo.rollouts import CompiledRollouts
@@ -131,9 +131,6 @@ class CompiledPPO(CompiledRollouts, PPO):
             return "state-dependent exploration draws its noise inside the policy"
         if type(self.rollout_buffer) not in (RolloutBuffer, DictRolloutBuffer):
             return f"the rollout buffer is a {type(self.rollout_buffer).__name__} with ways of its own"
-        for name, parameter in self.policy.named_parameters():
-            if not parameter.requires_grad:
-                return f"the policy's parameter {name} is not to be trained"
         return obstacle({"policy": self.policy}, {"policy": self.policy.optimizer})
 
     def learn(

@@ -11,9 +11,10 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
 from torch import Tensor
 
-from hyperrl.sb3.acting import draw_noise
-from hyperrl.sb3.compiled_updates import obstacle
+from hyperrl.compiled import constants_of
+from hyperrl.sb3.acting import draw_noise, is_squashed_gaussian
 from hyperrl.sb3.diagnostics import LossMeans
+from hyperrl.sb3.obstacles import obstacle
 from hyperrl.sb3.off_policy import OffPolicyUpdates, trained
 from hyperrl.sb3.policies import FiniteSACCnnPolicy, FiniteSACMultiInputPolicy, FiniteSACPolicy
 from hyperrl.sb3.polyak import polyak_update
@@ -87,8 +88,10 @@ class CompiledSAC(OffPolicyUpdates, SAC):
 
         actor_loss = losses.actor_loss(self.critic(batch.observations, actions), log_prob, ent_coef)
         self.actor.optimizer.zero_grad()
-        # The critics' gradients of this loss would be thrown away: they are not computed.
-        actor_loss.backward(inputs=trained(self.actor))
+        parameters = trained(self.actor)
+        if parameters:
+            # The critics' gradients of this loss would be thrown away: they are not computed.
+            actor_loss.backward(inputs=parameters)
         self.actor.optimizer.step()
         means.add("actor_loss", actor_loss)
 
@@ -127,11 +130,19 @@ class CompiledSAC(OffPolicyUpdates, SAC):
         return SACUpdate(self)
 
     def _constants(self) -> tuple[Any, ...]:
-        return self.tau, self.target_entropy
+        adam = constants_of(self.actor.optimizer), constants_of(self.critic.optimizer)
+        return self.tau, self.target_entropy, *adam
+
+    def _parts(self) -> tuple[Any, ...]:
+        networks = self.actor, self.critic, self.critic_target
+        temperature = self.ent_coef_optimizer, self.log_ent_coef, getattr(self, "ent_coef_tensor", None)
+        return *networks, self.actor.optimizer, self.critic.optimizer, *temperature
 
     def _why_not_compiled(self) -> str | None:
         if self.use_sde:
             return "state-dependent exploration draws its noise inside the policy"
+        if not is_squashed_gaussian(self.actor):
+            return "the actor has a distribution of its own"
         optimizers = {"actor": self.actor.optimizer, "critic": self.critic.optimizer}
         if self.ent_coef_optimizer is not None:
             optimizers["temperature"] = self.ent_coef_optimizer

@@ -11,8 +11,9 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
 from torch import Tensor
 
-from hyperrl.sb3.compiled_updates import obstacle
+from hyperrl.compiled import constants_of
 from hyperrl.sb3.diagnostics import LossMeans
+from hyperrl.sb3.obstacles import obstacle
 from hyperrl.sb3.off_policy import OffPolicyUpdates, trained
 from hyperrl.sb3.policies import FiniteTD3CnnPolicy, FiniteTD3MultiInputPolicy, FiniteTD3Policy
 from hyperrl.sb3.polyak import polyak_update
@@ -89,8 +90,10 @@ class CompiledTD3(OffPolicyUpdates, TD3):
         actions = self.actor(batch.observations)
         loss = losses.actor_loss(self.critic.q1_forward(batch.observations, actions))
         self.actor.optimizer.zero_grad()
-        # The critics' gradients of this loss would be thrown away: they are not computed.
-        loss.backward(inputs=trained(self.actor))
+        parameters = trained(self.actor)
+        if parameters:
+            # The critics' gradients of this loss would be thrown away: they are not computed.
+            loss.backward(inputs=parameters)
         self.actor.optimizer.step()
         return loss
 
@@ -110,7 +113,12 @@ class CompiledTD3(OffPolicyUpdates, TD3):
         return TD3Update(self)
 
     def _constants(self) -> tuple[Any, ...]:
-        return self.tau, self.target_noise_clip
+        adam = constants_of(self.actor.optimizer), constants_of(self.critic.optimizer)
+        return self.tau, self.target_noise_clip, *adam
+
+    def _parts(self) -> tuple[Any, ...]:
+        networks = self.actor, self.actor_target, self.critic, self.critic_target
+        return *networks, self.actor.optimizer, self.critic.optimizer
 
     def _why_not_compiled(self) -> str | None:
         networks = {"actor": self.actor, "critic": self.critic}
