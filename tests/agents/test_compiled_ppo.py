@@ -232,7 +232,7 @@ def test_updates_are_counted_before_they_are_made(capsys):
     assert model.expected_updates(64) == 2 * 3 * 3
     assert model.expected_updates(65) == 3 * 3 * 3
     model.learn(64)
-    assert "Compiling the updates: no, about 18 to be made" in capsys.readouterr().out
+    assert "not compiling the updates, of which about 18 are to be made" in capsys.readouterr().err
     assert model.compiles(20_000)
 
 

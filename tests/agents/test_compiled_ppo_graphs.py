@@ -44,7 +44,7 @@ def vector(model):
 
 
 def graphs_of(model):
-    graphs, _ = model._compiled
+    graphs, *_ = model._compiled
     return graphs.update._graph, graphs.update._remainder, graphs.acting._graph
 
 
@@ -201,7 +201,7 @@ def test_a_saved_agent_goes_on_as_the_one_that_was_saved(model, tmp_path):
     model.save(tmp_path / "model")
     loaded = CompiledPPO.load(tmp_path / "model", env=make_vec_env(PointEnv, n_envs=2, seed=0), device="cpu")
     assert th.equal(vector(loaded), vector(model))
-    assert (loaded.compile, vars(loaded).get("_compiled")) == (True, (None, None))
+    assert (loaded.compile, vars(loaded).get("_compiled")) == (True, (None, None, ()))
     model.set_env(make_vec_env(PointEnv, n_envs=2, seed=0))
     for one in (model, loaded):
         one.set_random_seed(3)
