@@ -58,7 +58,12 @@ def adopt(model, other):
         model.log_ent_coef.data.copy_(other.log_ent_coef.data)
 
 
-@pytest.fixture(scope="module", params=AGENTS, ids=lambda cls: cls.__name__)
+# Compiling takes its time: each learning rule and each kind of critic once is enough for every day.
+QUICK = (CompiledTD3, HyperSAC)
+PAIRS = [pytest.param(cls, marks=() if cls in QUICK else pytest.mark.slow, id=cls.__name__) for cls in AGENTS]
+
+
+@pytest.fixture(scope="module", params=PAIRS)
 def pair(request):
     """An agent that compiles and one that does not, in the same state after a few updates."""
     compiled, eager = (build(request.param, compile=choice) for choice in (True, False))
@@ -165,6 +170,7 @@ def test_updates_that_are_not_compiled_are_stable_baselines3s(base):
     assert (parameters(ours) - parameters(theirs)).norm() / change < 1e-4
 
 
+@pytest.mark.slow
 def test_bfloat16_products_stay_finite_and_near():
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         with pytest.raises(ConfigError, match="a processor that multiplies in bfloat16"):
