@@ -88,6 +88,13 @@ def test_replaced_parts_and_constants_make_new_graphs(what):
     assert model._updates() is not first
 
 
+def test_a_changed_optimiser_of_the_temperature_makes_new_graphs():
+    model = build(CompiledSAC, compile=True)
+    first = model._updates()
+    model.ent_coef_optimizer.param_groups[0]["betas"] = (0.5, 0.9)
+    assert model._updates() is not first
+
+
 def test_a_frozen_actor_does_not_stop_ordinary_updates():
     for cls in (CompiledTD3, CompiledSAC):
         model = build(cls, compile=False)

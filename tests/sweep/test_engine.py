@@ -14,7 +14,8 @@ def test_a_number_of_workers_that_is_none_is_refused(workers):
 def test_more_workers_than_cores_are_allowed_with_a_warning():
     cores = available_cores()
     with pytest.warns(UserWarning, match=f"{cores + 1} runs side by side on {cores} cores"):
-        LocalEngine(cores + 1)
+        engine = LocalEngine(cores + 1)
+    assert engine.has_room()
 
 
 def test_without_a_number_there_are_as_many_as_cores(recwarn):

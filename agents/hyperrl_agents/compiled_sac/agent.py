@@ -130,7 +130,8 @@ class CompiledSAC(OffPolicyUpdates, SAC):
         return SACUpdate(self)
 
     def _constants(self) -> tuple[Any, ...]:
-        adam = constants_of(self.actor.optimizer), constants_of(self.critic.optimizer)
+        optimizers = self.actor.optimizer, self.critic.optimizer, self.ent_coef_optimizer
+        adam = (constants_of(optimizer) for optimizer in optimizers if optimizer is not None)
         return self.tau, self.target_entropy, *adam
 
     def _parts(self) -> tuple[Any, ...]:
