@@ -17,7 +17,7 @@ from hyperrl.compiled import PRECISIONS, CompileWarning, matmul_precision
 from hyperrl.errors import ConfigError, unknown_name
 
 WORTH_COMPILING = 20_000
-"""Updates from which on compiling pays on a CPU where graphs are cached; without a cache it is about level."""
+"""Updates from which on compiling pays where graphs are cached; without a cache it is about level."""
 
 
 class CompiledUpdates(BaseAlgorithm):
