@@ -25,6 +25,7 @@ class AdamState:
         squares: Second moments by parameter, the shape of the parameter.
         steps: The optimiser's own counts of steps so far, one scalar for each parameter.
         learning_rate: The learning rate, ``[]``; `refresh` reads it from the optimiser.
+        counted: The first of the counts, where the parameters are: optimisers may keep theirs on the CPU.
         betas: Decay of both moments.
         eps: The denominator's addend.
         weight_decay: Factor of the parameter that is added to its gradient.
@@ -37,6 +38,7 @@ class AdamState:
     betas: tuple[float, float]
     eps: float
     weight_decay: float
+    counted: Tensor
 
     @classmethod
     def of(cls, optimizer: Optimizer, parameters: Mapping[str, Tensor]) -> AdamState:
@@ -67,15 +69,20 @@ class AdamState:
             betas=group["betas"],
             eps=group["eps"],
             weight_decay=group["weight_decay"],
+            counted=steps[0].to(first.device),
         )
 
     def refresh(self, optimizer: Optimizer) -> None:
-        """Take over the learning rate that the optimiser has now."""
+        """Take over the learning rate that the optimiser has now, and its count of steps."""
         self.learning_rate.fill_(float(optimizer.param_groups[0]["lr"]))
+        if self.counted is not self.steps[0]:
+            self.counted.copy_(self.steps[0])
 
     def count(self) -> None:
         """Tell the optimiser that a step was made; `adam_step` only reads the counts."""
         torch._foreach_add_(self.steps, 1)
+        if self.counted is not self.steps[0]:
+            self.counted.add_(1)
 
     def step(
         self,
@@ -94,7 +101,7 @@ class AdamState:
 
     def tensors(self) -> tuple[Tensors, Tensors, Tensor, Tensor]:
         """Return what `adam_step` needs beside parameters and gradients."""
-        return self.moments, self.squares, self.steps[0], self.learning_rate
+        return self.moments, self.squares, self.counted, self.learning_rate
 
 
 def why_not(optimizer: Optimizer) -> str | None:

@@ -72,7 +72,8 @@ class ReplayLog:
     Args:
         buffer: A `ReplayBuffer`, `DictReplayBuffer`, `NStepReplayBuffer` or `HerReplayBuffer` of
             Stable-Baselines3, or a subclass whose own attributes are numbers and numeric arrays; its arrays
-            of shape ``[buffer_size, n_envs, ...]`` must not change after their row was added.
+            of shape ``[buffer_size, n_envs, ...]`` must not change after their row was added. Attributes
+            that it names in ``derived`` follow from the others and are left out.
 
     Raises:
         StateError: The buffer keeps something that is neither, such as HER's info dictionaries.
@@ -237,7 +238,7 @@ def _parts(buffer: ReplayBuffer) -> tuple[dict[str, _Array], list[str]]:
     rows: dict[str, _Array] = {}
     extra = []
     for name, value in vars(buffer).items():
-        if name in _BUILT_WITH or name in ("pos", "full"):
+        if name in _BUILT_WITH or name in ("pos", "full") or name in getattr(buffer, "derived", ()):
             continue
         if isinstance(value, dict) and value and all(_is_rows(buffer, part) for part in value.values()):
             rows.update({f"{name}/{key}": part for key, part in value.items()})

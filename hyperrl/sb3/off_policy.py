@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 from hyperrl.sb3.acting import Act, direct_actor
 from hyperrl.sb3.compiled_updates import CompiledUpdates
 from hyperrl.sb3.packed_buffer import PackedReplayBuffer
+
+if TYPE_CHECKING:
+    from hyperrl.sb3.stacked_update import StackedLearner
 
 # Nobody knows before how long an episode will be.
 _STEPS_OF_AN_EPISODE = 1000
@@ -100,6 +104,16 @@ class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
         if self.train_freq.unit == TrainFrequencyUnit.EPISODE:
             every *= _STEPS_OF_AN_EPISODE
         return steps * self.gradient_steps // every
+
+    @staticmethod
+    def stacked(agents: Sequence[Any], changed: Callable[[], None]) -> StackedLearner:
+        """Return what makes the updates of several agents at once; see `hyperrl.SeedStack`.
+
+        Args:
+            agents: Agents that are built alike, but for their seeds.
+            changed: Called when an agent's tensors were replaced.
+        """
+        raise NotImplementedError
 
     def _batch(self, samples: Any, **more: torch.Tensor) -> dict[str, Any]:
         """Return replay samples as the dictionary of tensors that graphs take."""

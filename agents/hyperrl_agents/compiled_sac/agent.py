@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -19,6 +19,7 @@ from hyperrl.sb3.off_policy import OffPolicyUpdates, trained
 from hyperrl.sb3.policies import FiniteSACCnnPolicy, FiniteSACMultiInputPolicy, FiniteSACPolicy
 from hyperrl.sb3.polyak import polyak_update
 from hyperrl_agents.compiled_sac import losses
+from hyperrl_agents.compiled_sac.stacked import StackedSAC
 from hyperrl_agents.compiled_sac.update import SACUpdate
 
 
@@ -56,20 +57,25 @@ class CompiledSAC(OffPolicyUpdates, SAC):
         with self._in_precision():
             for step in range(gradient_steps):
                 batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]
-                move_targets = step % self.target_update_interval == 0
-                if update is None:
-                    self._update(self._n_updates + step + 1, batch, means)
+                number, move_targets = self._n_updates + step + 1, step % self.target_update_interval == 0
+                values = self._attempt(update, self._update_compiled, update, number, batch, move_targets)
+                if values is None:
+                    self._update(number, batch, means)
                     if move_targets:
                         self._update_targets()
-                else:
-                    noise, next_noise = draw_noise(batch.actions), draw_noise(batch.actions)
-                    self._before_compiled(self._n_updates + step + 1, batch)
-                    values = update.step(self._batch(batch, noise=noise, next_noise=next_noise), move_targets)
-                    for name, value in values.items():
-                        means.add(name, value)
+                    continue
+                for name, value in values.items():
+                    means.add(name, value)
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         means.record(self.logger)
+
+    def _update_compiled(
+        self, update: SACUpdate, number: int, batch: Any, move_targets: bool
+    ) -> dict[str, Tensor]:
+        noise, next_noise = draw_noise(batch.actions), draw_noise(batch.actions)
+        self._before_compiled(number, batch)
+        return update.step(self._batch(batch, noise=noise, next_noise=next_noise), move_targets)
 
     def _update(self, number: int, batch: Any, means: LossMeans) -> None:
         if self.use_sde:
@@ -125,6 +131,16 @@ class CompiledSAC(OffPolicyUpdates, SAC):
 
     def _before_compiled(self, number: int, batch: Any) -> None:
         """Called before each compiled update, whose graph keeps no gradients."""
+
+    @staticmethod
+    def stacked(agents: Sequence[CompiledSAC], changed: Callable[[], None]) -> StackedSAC:
+        """Return what makes the updates of several agents at once; see `hyperrl.SeedStack`.
+
+        Args:
+            agents: Agents that are built alike, but for their seeds.
+            changed: Called when an agent's tensors were replaced.
+        """
+        return StackedSAC(agents, changed)
 
     def _make_compiled(self) -> SACUpdate:
         return SACUpdate(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import grad_and_value
 
 from hyperrl.compiled import (
@@ -20,6 +20,28 @@ from hyperrl_agents.compiled_sac import losses
 
 if TYPE_CHECKING:
     from hyperrl_agents.compiled_sac.agent import CompiledSAC
+
+
+def networks_of(agent: CompiledSAC) -> dict[str, nn.Module]:
+    """Return what an update works on, by name.
+
+    Args:
+        agent: The agent.
+    """
+    return {name: getattr(agent, name) for name in ("actor", "critic", "critic_target")}
+
+
+def optimised_of(agent: CompiledSAC) -> dict[str, Optimised]:
+    """Return an agent's optimisers with their parameters, by name; "ent_coef" if the temperature is learned.
+
+    Args:
+        agent: The agent.
+    """
+    networks = {"actor": agent.actor, "critic": agent.critic}
+    optimised = {name: Optimised.network(network.optimizer, network) for name, network in networks.items()}
+    if agent.ent_coef_optimizer is not None and agent.log_ent_coef is not None:
+        optimised["ent_coef"] = Optimised(agent.ent_coef_optimizer, {"log": agent.log_ent_coef})
+    return optimised
 
 
 class SACUpdate:
@@ -37,20 +59,12 @@ class SACUpdate:
         name = f"the update of {type(agent).__name__}"
         # Where targets move on some updates only, there are two graphs; each is compiled when first needed.
         self._graphs = {
-            moves: CompiledFunction(partial(self._step, moves), name, compiled=compiled)
+            moves: CompiledFunction(partial(self.step_all, moves), name, compiled=compiled, strict=True)
             for moves in (True, False)
         }
-        optimised = {
-            "actor": Optimised.network(agent.actor.optimizer, agent.actor),
-            "critic": Optimised.network(agent.critic.optimizer, agent.critic),
-        }
-        self._log_ent_coef, self._fixed = agent.log_ent_coef, None
-        if agent.ent_coef_optimizer is None or agent.log_ent_coef is None:
-            self._fixed = agent.ent_coef_tensor
-        else:
-            optimised["ent_coef"] = Optimised(agent.ent_coef_optimizer, {"log": agent.log_ent_coef})
-        networks = {"actor": agent.actor, "critic": agent.critic, "critic_target": agent.critic_target}
-        self._tensors = TrainedTensors(networks, optimised, self._bind)
+        self._log_ent_coef = agent.log_ent_coef
+        self._fixed = None if "ent_coef" in optimised_of(agent) else agent.ent_coef_tensor
+        self._tensors = TrainedTensors(networks_of(agent), optimised_of(agent), self._bind)
 
     def refresh(self) -> None:
         """Take over learning rates, and tensors that were replaced, before a number of updates."""
@@ -77,9 +91,20 @@ class SACUpdate:
         adam = {name: state.tensors() for name, state in self._tensors.adam.items()}
         temperature = self._fixed if self._log_ent_coef is None else self._log_ent_coef.detach()
         for graph in self._graphs.values():
-            graph.bind((self._tensors.networks, adam, temperature))
+            graph.bind((self._tensors.networks, adam, temperature), buffers=self._tensors.buffers)
 
-    def _step(self, move_targets: bool, state: Any, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def step_all(self, move_targets: bool, state: Any, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """What a graph computes.
+
+        Args:
+            move_targets: Whether the target networks move.
+            state: The networks' parameters by network and name, each optimiser's `AdamState.tensors` by name,
+                and the logarithm of the temperature, or the temperature if it is fixed; they change in place.
+            batch: As for `step`.
+
+        Returns:
+            As `step`.
+        """
         networks, adam, temperature = state
         ent_coef = temperature.clone() if self._fixed is not None else temperature.exp()
         critic_loss = self._critic_step(networks, adam["critic"], batch, ent_coef)
@@ -92,7 +117,7 @@ class SACUpdate:
         return values
 
     def _critic_step(self, networks: Any, adam: Any, batch: dict[str, Any], ent_coef: Tensor) -> Tensor:
-        next_actions, next_log_prob = self._act(
+        next_actions, next_log_prob = self.act(
             networks["actor"], batch["next_observations"], batch["next_noise"]
         )
         next_values = call(
@@ -115,7 +140,7 @@ class SACUpdate:
         self, networks: Any, adam: Any, batch: dict[str, Any], ent_coef: Tensor
     ) -> tuple[Tensor, Tensor]:
         def loss_of(parameters: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-            actions, log_prob = self._act(parameters, batch["observations"], batch["noise"])
+            actions, log_prob = self.act(parameters, batch["observations"], batch["noise"])
             values = call(self._critic, networks["critic"], batch["observations"], actions)
             return losses.actor_loss(values, log_prob, ent_coef), log_prob
 
@@ -129,6 +154,16 @@ class SACUpdate:
         self._tensors.adam["ent_coef"].step({"log": log_ent_coef}, {"log": gradient}, adam)
         return loss
 
-    def _act(self, parameters: Any, observations: Any, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def act(self, parameters: Any, observations: Any, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw actions.
+
+        Args:
+            parameters: The actor's.
+            observations: A batch of them.
+            noise: Standard normal, ``[B, A]``.
+
+        Returns:
+            Actions ``[B, A]`` in [-1, 1] and their log-probabilities ``[B, 1]``.
+        """
         mean, log_std, _ = call(self._actor, parameters, observations)
         return losses.squashed_gaussian(mean, log_std, noise)

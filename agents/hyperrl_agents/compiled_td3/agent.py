@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -18,6 +18,7 @@ from hyperrl.sb3.off_policy import OffPolicyUpdates, trained
 from hyperrl.sb3.policies import FiniteTD3CnnPolicy, FiniteTD3MultiInputPolicy, FiniteTD3Policy
 from hyperrl.sb3.polyak import polyak_update
 from hyperrl_agents.compiled_td3 import losses
+from hyperrl_agents.compiled_td3.stacked import StackedTD3
 from hyperrl_agents.compiled_td3.update import TD3Update
 
 
@@ -54,19 +55,25 @@ class CompiledTD3(OffPolicyUpdates, TD3):
                 self._n_updates += 1
                 batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]
                 noise = torch.empty_like(batch.actions).normal_(0, self.target_policy_noise)
-                update_actor = self._n_updates % self.policy_delay == 0
-                if update is None:
-                    means.add("critic_loss", self._update_critics(batch, noise))
-                    if update_actor:
-                        means.add("actor_loss", self._update_actor(batch))
+                loss = self._attempt(update, self._update_compiled, update, batch, noise)
+                if loss is None:
+                    loss = self._update_critics(batch, noise)
+                means.add("critic_loss", loss)
+                if self._n_updates % self.policy_delay == 0:
+                    loss = self._attempt(update, self._update_actor_compiled, update, batch)
+                    if loss is None:
+                        loss = self._update_actor(batch)
                         self._update_targets()
-                else:
-                    self._before_compiled(batch, noise)
-                    means.add("critic_loss", update.critics(self._batch(batch, noise=noise)))
-                    if update_actor:
-                        means.add("actor_loss", update.actor(batch.observations))
+                    means.add("actor_loss", loss)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         means.record(self.logger)
+
+    def _update_compiled(self, update: TD3Update, batch: Any, noise: Tensor) -> Tensor:
+        self._before_compiled(batch, noise)
+        return update.critics(self._batch(batch, noise=noise))
+
+    def _update_actor_compiled(self, update: TD3Update, batch: Any) -> Tensor:
+        return update.actor(batch.observations)
 
     def _update_critics(self, batch: Any, noise: Tensor) -> Tensor:
         target = self._td_target(batch, noise)
@@ -108,6 +115,16 @@ class CompiledTD3(OffPolicyUpdates, TD3):
 
     def _before_compiled(self, batch: Any, noise: Tensor) -> None:
         """Called before each compiled update, whose graph keeps no gradients."""
+
+    @staticmethod
+    def stacked(agents: Sequence[CompiledTD3], changed: Callable[[], None]) -> StackedTD3:
+        """Return what makes the updates of several agents at once; see `hyperrl.SeedStack`.
+
+        Args:
+            agents: Agents that are built alike, but for their seeds.
+            changed: Called when an agent's tensors were replaced.
+        """
+        return StackedTD3(agents, changed)
 
     def _make_compiled(self) -> TD3Update:
         return TD3Update(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import grad_and_value
 
 from hyperrl.compiled import (
@@ -19,6 +19,26 @@ from hyperrl_agents.compiled_td3 import losses
 
 if TYPE_CHECKING:
     from hyperrl_agents.compiled_td3.agent import CompiledTD3
+
+
+def networks_of(agent: CompiledTD3) -> dict[str, nn.Module]:
+    """Return what an update works on, by name.
+
+    Args:
+        agent: The agent.
+    """
+    names = ("actor", "actor_target", "critic", "critic_target")
+    return {name: getattr(agent, name) for name in names}
+
+
+def optimised_of(agent: CompiledTD3) -> dict[str, Optimised]:
+    """Return an agent's optimisers with their parameters, by name.
+
+    Args:
+        agent: The agent.
+    """
+    networks = {"actor": agent.actor, "critic": agent.critic}
+    return {name: Optimised.network(network.optimizer, network) for name, network in networks.items()}
 
 
 class TD3Update:
@@ -36,24 +56,12 @@ class TD3Update:
         self._tau, self._noise_clip = agent.tau, agent.target_noise_clip
         name = type(agent).__name__
         self._critic_graph = CompiledFunction(
-            self._critic_step, f"the critics' update of {name}", compiled=compiled
+            self.step_critics, f"the critics' update of {name}", compiled=compiled, strict=True
         )
         self._actor_graph = CompiledFunction(
-            self._actor_step, f"the actor's update of {name}", compiled=compiled
+            self.step_actor, f"the actor's update of {name}", compiled=compiled, strict=True
         )
-        self._tensors = TrainedTensors(
-            {
-                "actor": agent.actor,
-                "actor_target": agent.actor_target,
-                "critic": agent.critic,
-                "critic_target": agent.critic_target,
-            },
-            {
-                "actor": Optimised.network(agent.actor.optimizer, agent.actor),
-                "critic": Optimised.network(agent.critic.optimizer, agent.critic),
-            },
-            self._bind,
-        )
+        self._tensors = TrainedTensors(networks_of(agent), optimised_of(agent), self._bind)
 
     def refresh(self) -> None:
         """Take over learning rates, and tensors that were replaced, before a number of updates."""
@@ -88,11 +96,21 @@ class TD3Update:
         return loss
 
     def _bind(self) -> None:
-        networks, adam = self._tensors.networks, self._tensors.adam
-        self._critic_graph.bind((networks, adam["critic"].tensors()))
-        self._actor_graph.bind((networks, adam["actor"].tensors()))
+        networks, adam, buffers = self._tensors.networks, self._tensors.adam, self._tensors.buffers
+        self._critic_graph.bind((networks, adam["critic"].tensors()), buffers=buffers)
+        self._actor_graph.bind((networks, adam["actor"].tensors()), buffers=buffers)
 
-    def _critic_step(self, state: Any, batch: dict[str, Any]) -> Tensor:
+    def step_critics(self, state: Any, batch: dict[str, Any]) -> Tensor:
+        """What the critics' graph computes.
+
+        Args:
+            state: The networks' parameters by network and name, and the critics' `AdamState.tensors`, all of
+                which change in place.
+            batch: As for `critics`.
+
+        Returns:
+            The loss.
+        """
         networks, adam = state
         target_actions = call(self._actor_target, networks["actor_target"], batch["next_observations"])
         next_actions = losses.smoothed_actions(target_actions, batch["noise"], self._noise_clip)
@@ -110,7 +128,16 @@ class TD3Update:
         self._tensors.adam["critic"].step(networks["critic"], gradients, adam)
         return loss
 
-    def _actor_step(self, state: Any, observations: Any) -> Tensor:
+    def step_actor(self, state: Any, observations: Any) -> Tensor:
+        """What the actor's graph computes; see `step_critics`, the second half of the state is the actor's.
+
+        Args:
+            state: Parameters and `AdamState.tensors`, which change in place.
+            observations: A batch of them.
+
+        Returns:
+            The loss.
+        """
         networks, adam = state
 
         def loss_of(parameters: dict[str, Tensor]) -> Tensor:

@@ -1,0 +1,354 @@
+"""Several seeds of one agent trained at once: their gradient steps are one graph, their environments one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import get_action_dim
+from stable_baselines3.common.type_aliases import MaybeCallback, RolloutReturn, TrainFreq
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+
+from hyperrl.errors import ConfigError
+from hyperrl.sb3.device_buffer import DeviceReplayBuffer
+from hyperrl.sb3.off_policy import OffPolicyUpdates
+from hyperrl.sb3.seed_acting import StackedActing
+from hyperrl.sb3.seed_checks import checked_seeds, refuse, sigma_of
+from hyperrl.sb3.seed_streams import UpdateStreams
+from hyperrl.sb3.stacked_update import StackedUpdate
+
+
+class StackedPolicies(BasePolicy):
+    """The policies of a stack, one for each seed.
+
+    Args:
+        observation_space: As in any policy.
+        action_space: As in any policy.
+        policies: The policies.
+    """
+
+    def __init__(self, observation_space: Any, action_space: Any, policies: Sequence[BasePolicy]) -> None:
+        super().__init__(observation_space, action_space)
+        self.seeds = nn.ModuleList(policies)
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
+        raise NotImplementedError("a stack of seeds acts by its own `predict`, a seed by that of its agent")
+
+
+class SeedStack(OffPolicyAlgorithm):
+    """Trains several seeds of an off-policy agent at once, as Stable-Baselines3 would train each.
+
+    Each seed has its own networks, optimisers, environments, transitions and random numbers, which do not
+    depend on the other seeds; only the arithmetic is done together. It pays where one agent's gradient step
+    keeps no processor busy: on a GPU. There, everything stays on the device, one step of all seeds is one
+    CUDA graph, and environments are stepped while it runs.
+
+    `agents` are ordinary agents whose weights are those of the stack at any moment: look at them, let them
+    act, save them. The stack itself has no file format.
+
+    Steps are those of each seed: `learn(100_000)` with 8 seeds and 8 environments makes 100,000 steps in
+    each environment.
+
+    Args:
+        agent_class: `HyperTD3`, `HyperSAC`, `CompiledTD3` or `CompiledSAC`, or a subclass of one.
+        policy: The policy of each agent, as its constructor takes it.
+        env: Environments with vectors as observations, the same number for each seed: those of the first
+            seed come first.
+        seeds: The seeds, one for each agent.
+        device: Where the networks run.
+        overlap: Whether actions are asked for before the updates of the step are made, so that environments
+            are stepped meanwhile; a step's actions are then those of the networks one update earlier. None
+            does so on a GPU.
+        verbose: As in Stable-Baselines3.
+        tensorboard_log: As in Stable-Baselines3.
+        **kwargs: Arguments of each agent.
+
+    Attributes:
+        agents: The agents, in the order of the seeds.
+        seeds: Their seeds.
+
+    Raises:
+        ConfigError: The agents cannot be stacked; the sentence says what is in the way.
+        HyperRLError: The agents refuse their arguments.
+    """
+
+    def __init__(
+        self,
+        agent_class: type[OffPolicyUpdates],
+        policy: str | type[BasePolicy],
+        env: VecEnv,
+        seeds: Sequence[int],
+        *,
+        device: torch.device | str = "auto",
+        overlap: bool | None = None,
+        verbose: int = 0,
+        tensorboard_log: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.seeds = checked_seeds(agent_class, env, seeds)
+        buffer_size = kwargs.pop("buffer_size", 1_000_000)
+        # The stack has all transitions: the agents need no memory of their own.
+        self.agents = [
+            agent_class(policy, env, seed=seed, device=device, buffer_size=1, **kwargs) for seed in self.seeds
+        ]
+        first = self._one = self.agents[0]
+        refuse(self.agents)
+        self._updates: StackedUpdate
+        super().__init__(
+            policy=first.policy_class,
+            env=env,
+            learning_rate=first.learning_rate,
+            buffer_size=buffer_size,
+            learning_starts=first.learning_starts,
+            batch_size=first.batch_size,
+            tau=first.tau,
+            gamma=first.gamma,
+            train_freq=first.train_freq,  # type: ignore[arg-type]
+            gradient_steps=first.gradient_steps,
+            replay_buffer_class=DeviceReplayBuffer,
+            verbose=verbose,
+            tensorboard_log=tensorboard_log,
+            device=device,
+            support_multi_env=True,
+            seed=self.seeds[0],
+            sde_support=False,
+        )
+        self._overlap = self.device.type == "cuda" if overlap is None else overlap
+        self._n_updates = 0
+        self._setup_model()
+
+    @property
+    def envs_per_seed(self) -> int:
+        """How many environments each seed has."""
+        return self.n_envs // len(self.seeds)
+
+    @property
+    def steps_per_row(self) -> int:
+        """How many steps a row of the replay buffer stands for."""
+        return self.envs_per_seed
+
+    def predict(
+        self,
+        observation: NDArray[Any] | dict[str, NDArray[Any]],
+        state: tuple[NDArray[Any], ...] | None = None,
+        episode_start: NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], None]:
+        """Give actions, each seed those for its own part of the observations.
+
+        Args:
+            observation: ``[S N, O]``, the N observations of the first seed first.
+            state: Ignored.
+            episode_start: Ignored.
+            deterministic: Whether to give the best action rather than to draw one.
+
+        Returns:
+            The actions ``[S N, A]``, and None.
+
+        Raises:
+            ShapeError: The observations cannot be shared out among the seeds.
+            NonFiniteError: An observation or action is not finite.
+        """
+        actions = self._acting.act(self._updates.act_plainly, np.asarray(observation), deterministic)
+        return self.policy.unscale_action(actions), None
+
+    def train(self, gradient_steps: int, batch_size: int) -> None:
+        """Update all seeds.
+
+        Args:
+            gradient_steps: Number of updates.
+            batch_size: Transitions per update and seed.
+        """
+        self._update_learning_rate(_optimizers(self._one))
+        with self._one._in_precision():
+            self._updates.refresh()
+            if self._overlap:
+                self._acting.ask(self._updates.act, self._last_obs)
+            for step in range(gradient_steps):
+                self._n_updates += 1
+                self._updates.step(self._n_updates, step)
+
+    def collect_rollouts(
+        self,
+        env: VecEnv,
+        callback: BaseCallback,
+        train_freq: TrainFreq,
+        replay_buffer: ReplayBuffer,
+        action_noise: ActionNoise | None = None,
+        learning_starts: int = 0,
+        log_interval: int | None = None,
+    ) -> RolloutReturn:
+        """Step all environments, counting the steps of each seed; as in Stable-Baselines3 otherwise."""
+        callback.on_rollout_start()
+        episodes = 0
+        for collected in range(1, train_freq.frequency + 1):
+            actions, buffer_actions = self._sample_action(learning_starts)
+            new_obs, rewards, dones, infos = env.step(actions)
+            self.num_timesteps += self.envs_per_seed
+            # Callbacks look at these local variables by Stable-Baselines3's names.
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return RolloutReturn(collected * self.envs_per_seed, episodes, continue_training=False)
+            self._update_info_buffer(infos, dones)
+            self._store_transition(replay_buffer, buffer_actions, new_obs, rewards, dones, infos)  # type: ignore[arg-type]
+            self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
+            for _ in range(int(np.sum(dones))):
+                episodes += 1
+                self._episode_num += 1
+                if log_interval is not None and self._episode_num % log_interval == 0:
+                    self.dump_logs()
+        callback.on_rollout_end()
+        return RolloutReturn(train_freq.frequency * self.envs_per_seed, episodes, continue_training=True)
+
+    def dump_logs(self) -> None:
+        """Write the log; losses are means over the seeds and the updates since the last time."""
+        for name, value in self._updates.losses().items():
+            self.logger.record(f"train/{name}", value.mean().item())
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        super().dump_logs()
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 4,
+        tb_log_name: str = "SeedStack",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Train; the arguments are those of Stable-Baselines3's ``learn``.
+
+        Args:
+            total_timesteps: Environment steps of each seed.
+            callback: A callback, several, or a function.
+            log_interval: Episodes, of all seeds together, between two records of the logger.
+            tb_log_name: Name of the run in TensorBoard.
+            reset_num_timesteps: Whether the count of steps starts at zero.
+            progress_bar: Whether to show one.
+        """
+        updates = max(0, total_timesteps - self.learning_starts) // self.envs_per_seed
+        self._make_updates(self._one.compiles(updates))
+        super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        self._learner.tensors.write_back()
+        return self
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Not there: a stack is saved seed by seed.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(
+            "a stack of seeds has no file of its own: save its agents, for example "
+            "stack.agents[0].save('seed-0.zip')"
+        )
+
+    def checkpoint_state(self) -> dict[str, Any]:
+        """Return what `hyperrl.run.state` does not find by itself."""
+        return {"acting": self._acting.state(), "updates": self._streams.state()}
+
+    def restore_checkpoint_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `checkpoint_state` returned.
+
+        Args:
+            state: The state.
+        """
+        self._acting.restore(state["acting"])
+        self._streams.restore(state["updates"])
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed the process, and each environment by its own seed.
+
+        Args:
+            seed: Seed of the process's random generators, which a stack itself does not draw from.
+        """
+        super().set_random_seed(seed)
+        if self.env is not None:
+            seed_environments(self.env, self.seeds)
+
+    def _setup_model(self) -> None:
+        self._setup_lr_schedule()
+        self.set_random_seed(self.seed)
+        self._convert_train_freq()
+        policies = [agent.policy for agent in self.agents]
+        self.policy = StackedPolicies(self.observation_space, self.action_space, policies)
+        self.replay_buffer = DeviceReplayBuffer(
+            self.buffer_size,
+            self.observation_space,
+            self.action_space,
+            device=self.device,
+            n_envs=self.n_envs,
+        )
+        self._learner = self._one.stacked(self.agents, self._rebind)
+        size = get_action_dim(self.action_space)
+        sigma = sigma_of(self._one.action_noise)
+        self._acting = StackedActing(self.seeds, size, self._learner.draws, sigma, self.device)
+        self._streams = UpdateStreams(self.seeds, self.batch_size, self._learner.noise, size, self.device)
+        for index, agent in enumerate(self.agents):
+            # Under names of their own, by which checkpoints find them.
+            for name in (name for names in agent._get_torch_save_params() for name in names):
+                if "." not in name and name != "policy":
+                    setattr(self, _place(index, name), getattr(agent, name))
+        self._make_updates(compiled=False)
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        if self.num_timesteps < learning_starts:
+            scaled = self._acting.random(self.envs_per_seed)
+        else:
+            assert isinstance(self._last_obs, np.ndarray)
+            with self._one._in_precision():
+                scaled = self._acting.explore(self._updates.act, self._last_obs)
+        return self.policy.unscale_action(scaled), scaled
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        # Whoever asks wants to save what the optimisers have counted.
+        self._learner.tensors.write_back()
+        modules, variables = ["policy"], []
+        for index, agent in enumerate(self.agents):
+            own_modules, own_variables = agent._get_torch_save_params()
+            modules += [_place(index, name) for name in own_modules if name != "policy"]
+            variables += [_place(index, name) for name in own_variables]
+        return modules, variables
+
+    def _make_updates(self, compiled: bool) -> None:
+        assert isinstance(self.replay_buffer, DeviceReplayBuffer)
+        self._updates = StackedUpdate(self._learner, self.replay_buffer, self._streams, self.gamma, compiled)
+        self._updates.refresh()
+        self._rebind()
+
+    def _rebind(self) -> None:
+        if hasattr(self, "_updates"):
+            self._updates.rebind()
+
+
+def seed_environments(env: VecEnv, seeds: Sequence[int]) -> None:
+    """Seed the environments of several seeds, those of each with consecutive numbers from the seed on.
+
+    Args:
+        env: The environments; those of the first seed come first. The seeds are used at the next reset.
+        seeds: The seeds.
+    """
+    envs = env.num_envs // len(seeds)
+    env.seed(seeds[0])
+    env.unwrapped._seeds = [seed + index for seed in seeds for index in range(envs)]
+
+
+def _place(index: int, name: str) -> str:
+    """Return the name under which the stack has an attribute of an agent."""
+    return f"policy.seeds.{index}.{name}" if "." in name else f"{name}_{index}"
+
+
+def _optimizers(agent: Any) -> list[torch.optim.Optimizer]:
+    optimizers = [agent.actor.optimizer, agent.critic.optimizer, getattr(agent, "ent_coef_optimizer", None)]
+    return [optimizer for optimizer in optimizers if optimizer is not None]
