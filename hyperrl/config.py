@@ -22,11 +22,13 @@ from hyperrl.errors import ConfigError, unknown_name
 from hyperrl.ranges import above, whole
 
 DEVICES = ("auto", "cpu", "cuda")
+SIMULATORS = ("mujoco", "warp")
 
 _RANGES = {
     "steps": whole(1, 1e12),
     "seed": whole(0, 2**32 - 1),
     "n_envs": whole(1, 4096),
+    "seeds": whole(1, 1024),
     "threads": whole(1, 1024),
     "eval_episodes": whole(1, 100_000),
     "eval_every": whole(0, 1e12),
@@ -34,7 +36,7 @@ _RANGES = {
     "step_timeout": above(0, 1e6),
     "worker_restarts": whole(0, 1e6),
 }
-_TEXTS = ("agent", "env", "preset", "policy", "device")
+_TEXTS = ("agent", "env", "preset", "policy", "device", "simulator")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ class RunConfig:
         out: Run folder; None chooses one under `$HYPERRL_RUNS` or `./runs`.
         preset: Name of the preset that the settings came from.
         device: Where the networks run: "auto", "cpu" or "cuda".
-        n_envs: Number of environments stepped together.
+        n_envs: Number of environments stepped together, of each seed.
+        seeds: How many seeds are trained at once in one process, from `seed` on; see `hyperrl.SeedStack`.
+            Steps and evaluations are those of each seed.
         threads: CPU threads of torch. One is the fastest for small networks.
         policy: "MlpPolicy", "CnnPolicy" or "MultiInputPolicy".
         eval_episodes: Episodes of each evaluation.
@@ -58,6 +62,8 @@ class RunConfig:
             and at the end only.
         native: Whether MuJoCo tasks of `hyperrl_envs.native` are simulated without Gymnasium's environments
             around them, which gives the same bits in less time; others are not affected.
+        simulator: What the training's environments are simulated by: "mujoco", or "warp" for MuJoCo Warp on
+            `device`, for the tasks of `hyperrl_envs.warp`. Evaluations are always simulated by MuJoCo.
         workers: Whether each environment runs in a process of its own.
         step_timeout: Seconds that an environment in a process of its own may take to answer.
         worker_restarts: How many processes that died or hang may be replaced, each at the cost of an episode.
@@ -66,7 +72,7 @@ class RunConfig:
 
     Raises:
         ConfigError: A value has the wrong type or is out of range.
-        UnknownNameError: The device is none of the three.
+        UnknownNameError: The device is none of the three, or the simulator none of the two.
     """
 
     agent: str
@@ -77,12 +83,14 @@ class RunConfig:
     preset: str = "default"
     device: str = "auto"
     n_envs: int = 1
+    seeds: int = 1
     threads: int = 1
     policy: str = "MlpPolicy"
     eval_episodes: int = 5
     eval_every: int = 10_000
     checkpoint_every: int = 10_000
     native: bool = True
+    simulator: str = "mujoco"
     workers: bool = False
     step_timeout: float = 60.0
     worker_restarts: int = 0
@@ -100,6 +108,8 @@ class RunConfig:
         for name, allowed in _RANGES.items():
             object.__setattr__(self, name, allowed.check(name, getattr(self, name)))
         _check_flags(self)
+        _check_simulator(self)
+        _check_seeds(self)
         if self.out is not None and (not isinstance(self.out, str) or not self.out):
             raise ConfigError(f"out must be the path of a folder, got {self.out!r}")
         if self.out is not None and not _is_path(self.out):
@@ -207,10 +217,25 @@ def parse_value(text: str) -> Any:
     raise ConfigError(f"{text!r} is neither a TOML value nor a single word")
 
 
+def _check_seeds(config: RunConfig) -> None:
+    if config.seed + config.seeds > 2**32:
+        raise ConfigError(f"{config.seeds} seeds from {config.seed} on go beyond {2**32 - 1}: begin lower")
+    together = config.n_envs * config.seeds
+    if together > 4096:
+        raise ConfigError(f"n_envs times seeds must be at most 4096 environments, got {together}")
+
+
 def _check_flags(config: RunConfig) -> None:
     for name in ("native", "workers"):
         if not isinstance(getattr(config, name), bool):
             raise ConfigError(f"{name} must be true or false, got {getattr(config, name)!r}")
+
+
+def _check_simulator(config: RunConfig) -> None:
+    if config.simulator not in SIMULATORS:
+        raise unknown_name("simulator", config.simulator, SIMULATORS)
+    if config.simulator == "warp" and config.workers:
+        raise ConfigError("workers = true contradicts simulator = 'warp', which steps environments together")
 
 
 def _is_path(text: str) -> bool:

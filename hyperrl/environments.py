@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -13,6 +14,7 @@ import numpy as np
 from gymnasium import spaces
 
 from hyperrl.errors import ConfigError, MissingExtraError, UnsupportedSpaceError, unknown_name
+from hyperrl_envs.warp.registration import register_variants
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from hyperrl.config import RunConfig
 
 _LOG = logging.getLogger(__name__)
+
+register_variants()
 
 
 def check_env_id(env_id: str) -> None:
@@ -104,17 +108,22 @@ def make_vec_env(
 
 
 def make_training_envs(config: RunConfig, seed: int) -> VecEnv:
-    """Build the environments that a run trains in, natively, in this process or in one each.
+    """Build the environments that a run trains in, on a GPU, natively, in this process or in one each.
+
+    Where only Gymnasium's environments take the keyword arguments, a warning says so and they are built.
 
     Args:
         config: The run's configuration.
         seed: Seed of the first; the others take the numbers that follow.
     """
+    if config.simulator == "warp":
+        return _make_warp(config, seed)
     if not config.workers:
-        from hyperrl_envs.native import supports
-
-        native = config.native and supports(config.env)
-        return make_vec_env(config.env, config.env_kwargs, config.n_envs, seed, native=native)
+        native = config.native and _is_native(config.env, config.env_kwargs)
+        # One agent's few environments are stepped fastest by one thread.
+        threads = config.threads if native and config.seeds > 1 else 1
+        count = config.n_envs * config.seeds
+        return make_vec_env(config.env, config.env_kwargs, count, seed, native=native, threads=threads)
     import multiprocessing
 
     from stable_baselines3.common.env_util import make_vec_env as make
@@ -132,7 +141,7 @@ def make_training_envs(config: RunConfig, seed: int) -> VecEnv:
     }
     return make(
         lambda: make_env(config.env, config.env_kwargs),
-        n_envs=config.n_envs,
+        n_envs=config.n_envs * config.seeds,
         seed=seed,
         vec_env_cls=WorkerVecEnv,
         vec_env_kwargs=settings,
@@ -173,16 +182,64 @@ def check_spaces(env: gym.Env[Any, Any], agent: str, policy: str) -> int:
     return int(np.prod(actions.shape))
 
 
+def _is_native(env_id: str, env_kwargs: Mapping[str, Any]) -> bool:
+    """Whether native environments can stand for those that Gymnasium builds, which took these arguments."""
+    from hyperrl_envs.native import supports
+
+    if not supports(env_id):
+        return False
+    from hyperrl_envs.native.build import unsupported
+
+    argument = unsupported(env_id, env_kwargs)
+    if argument is not None:
+        warnings.warn(
+            f"{env_id} is simulated by Gymnasium's own environments, since native ones do not take {argument}",
+            stacklevel=4,
+        )
+    return argument is None
+
+
+def _is_native(env_id: str, env_kwargs: Mapping[str, Any]) -> bool:
+    """Whether native environments can stand for those that Gymnasium builds, which took these arguments."""
+    from hyperrl_envs.native import supports
+
+    if not supports(env_id):
+        return False
+    from hyperrl_envs.native.build import unsupported
+
+    argument = unsupported(env_id, env_kwargs)
+    if argument is not None:
+        warnings.warn(
+            f"{env_id} is simulated by Gymnasium's own environments, since native ones do not take {argument}",
+            stacklevel=4,
+        )
+    return argument is None
+
+
 def _make_native(env_id: str, env_kwargs: Mapping[str, Any], n_envs: int, seed: int, threads: int) -> VecEnv:
     from hyperrl_envs.native import make_native
 
     check_env_id(env_id)
-    # What `make_native` takes for itself is no argument of an environment.
-    for name in inspect.signature(make_native).parameters:
-        if name in env_kwargs:
-            raise ConfigError(f"the environment {env_id!r} has no keyword argument {name!r}")
+    _check_own_arguments(env_id, env_kwargs, make_native)
     _quieten_mujoco()
     return make_native(env_id, n_envs, seed, threads=threads, **env_kwargs)
+
+
+def _check_own_arguments(env_id: str, env_kwargs: Mapping[str, Any], make: Callable[..., VecEnv]) -> None:
+    """Refuse arguments of a factory: what it takes for itself is no argument of an environment."""
+    for name in inspect.signature(make).parameters:
+        if name in env_kwargs:
+            raise ConfigError(f"the environment {env_id!r} has no keyword argument {name!r}")
+
+
+def _make_warp(config: RunConfig, seed: int) -> VecEnv:
+    from hyperrl_envs.warp import make_warp
+
+    check_env_id(config.env)
+    _check_own_arguments(config.env, config.env_kwargs, make_warp)
+    _quieten_mujoco()
+    count = config.n_envs * config.seeds
+    return make_warp(config.env, count, seed, device=config.device, **config.env_kwargs)
 
 
 def _quieten_mujoco() -> None:

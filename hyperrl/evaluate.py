@@ -14,7 +14,7 @@ import torch
 from hyperrl.agent_arguments import build_agent, build_agent_kwargs, check_agent_kwargs
 from hyperrl.config import RunConfig
 from hyperrl.environments import check_spaces, make_env, make_vec_env
-from hyperrl.errors import HyperRLError
+from hyperrl.errors import HyperRLError, RunFolderError
 from hyperrl.evaluation.rollout import Episode, play_episodes
 from hyperrl.evaluation.statistics import Interval, bootstrap_interval, iqm
 from hyperrl.ranges import whole
@@ -69,6 +69,11 @@ def load_agent(
     """
     saved = folder.checkpoint(checkpoint, replay=False)
     config = folder.config()
+    if config.seeds > 1:
+        raise RunFolderError(
+            f"{folder.path} trained {config.seeds} seeds at once: give the folder of one of them, "
+            f"{folder.path / 'seeds' / str(config.seed)} for example, which is there when the run is finished"
+        )
     cls = agents.get(config.agent)
     check_agent_kwargs(config.agent, cls, config.policy, config.agent_kwargs, config.steps)
     venv = make_vec_env(config.env, config.env_kwargs, 1, 0)

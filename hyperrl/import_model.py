@@ -16,10 +16,7 @@ from hyperrl.environments import check_spaces, make_env, make_vec_env
 from hyperrl.errors import CheckpointCorruptError, CheckpointError, ConfigError, UnsafeFileError
 from hyperrl.registry import agents
 from hyperrl.run import RunFolder
-from hyperrl.run.callbacks import run_state
-from hyperrl.run.checkpoint import Checkpoints
-from hyperrl.run.evaluations import Evaluations
-from hyperrl.run.settings import about
+from hyperrl.run.adopt import write_only_checkpoint
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -56,6 +53,8 @@ def import_model(
         ConfigError: `steps` is less than what the model was trained for.
         HyperRLError: The configuration is wrong, or its folder is taken.
     """
+    if config.seeds > 1:
+        raise ConfigError(f"a model file holds one agent: seeds must be 1, got {config.seeds}")
     path = Path(file).expanduser().absolute()
     if not path.is_file():
         raise CheckpointError(f"there is no file {path}: give the .zip file that model.save wrote")
@@ -82,7 +81,8 @@ def import_model(
             ) from error
         folder = RunFolder.create(config, place)
         with folder.lock:
-            _save(agent, config, folder, done)
+            write_only_checkpoint(agent, config, folder, done)
+            folder.set_status("stopped", done)
         return folder
     finally:
         if agent.env is not None:
@@ -131,20 +131,6 @@ def _build(config: RunConfig) -> BaseAlgorithm:
     venv = make_vec_env(config.env, config.env_kwargs, config.n_envs, 0)
     settings = {"seed": 0, "device": "cpu", **build_agent_kwargs(config.agent_kwargs, size)}
     return build_agent(config.agent, cls, config.policy, venv, settings)
-
-
-def _save(agent: BaseAlgorithm, config: RunConfig, folder: RunFolder, steps: int) -> None:
-    # A checkpoint is of an agent that stands at the top of a rollout, with observations to act upon.
-    agent._setup_learn(max(steps, 1))
-    agent.num_timesteps = steps
-    checkpoints = Checkpoints(agent, folder.store, about(config))
-    starts = getattr(agent, "learning_starts", None)
-    updates_after = 0 if starts is None else steps + starts
-    run = run_state(Evaluations(folder, lambda _: []), ended=True, updates_after=updates_after)
-    if not checkpoints.save(run):
-        raise CheckpointError(f"the checkpoint of {folder.path} could not be written: {checkpoints.problem}")
-    folder.set_status("stopped", steps)
-    folder.close_manifest()
 
 
 def _first_line(error: Exception) -> str:

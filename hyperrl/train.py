@@ -21,6 +21,7 @@ from hyperrl.run.seeding import seeds_of_run
 from hyperrl.run.session import run_session
 from hyperrl.run.settings import check_settings
 from hyperrl.run.store import Checkpoint
+from hyperrl.seed_runs import build_stack, evaluate_stack, seeds_without_folder, write_seed_folders
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -147,6 +148,8 @@ def restore_agent(run_dir: str | Path, checkpoint: str = "latest") -> BaseAlgori
 def _finished(folder: RunFolder, config: RunConfig, checkpoint: Checkpoint) -> Run | None:
     """Return what a run came to that has all of its steps and its last evaluation, or else None."""
     told = checkpoint.state()["run"]["evaluations"]
+    if config.seeds > 1 and seeds_without_folder(config, folder, checkpoint.steps):
+        return None
     if checkpoint.steps < config.steps or told["last_steps"] != checkpoint.steps:
         return None
     if folder.config() != config:
@@ -160,6 +163,8 @@ def _finished(folder: RunFolder, config: RunConfig, checkpoint: Checkpoint) -> R
 def _session(
     agent: BaseAlgorithm, config: RunConfig, folder: RunFolder, checkpoint: Checkpoint | None
 ) -> Run:
+    if config.seeds > 1:
+        return _session_of_seeds(agent, config, folder, checkpoint)
     seeds = seeds_of_run(config.seed, config.eval_episodes).evaluation
     env = make_env(config.env, config.env_kwargs)
     try:
@@ -172,6 +177,18 @@ def _session(
         )
     finally:
         env.close()
+
+
+def _session_of_seeds(
+    agent: BaseAlgorithm, config: RunConfig, folder: RunFolder, checkpoint: Checkpoint | None
+) -> Run:
+    returns_of, close = evaluate_stack(config)
+    try:
+        run = run_session(agent, config, folder, returns_of, checkpoint)
+    finally:
+        close()
+    write_seed_folders(agent, config, folder, lambda own: _build(own, *_prepare(own)))
+    return run
 
 
 def _prepare(config: RunConfig) -> tuple[type[Any], dict[str, Any]]:
@@ -193,6 +210,8 @@ def _prepare(config: RunConfig) -> tuple[type[Any], dict[str, Any]]:
 
 def _build(config: RunConfig, cls: type[Any], agent_kwargs: dict[str, Any]) -> BaseAlgorithm:
     """Build the agent. Nothing is written yet, so that a refusal leaves nothing behind."""
+    if config.seeds > 1:
+        return build_stack(config, cls, agent_kwargs)
     seeds = seeds_of_run(config.seed, config.eval_episodes)
     venv = make_training_envs(config, seeds.envs)
     settings = {"seed": seeds.agent, "device": config.device, **agent_kwargs}

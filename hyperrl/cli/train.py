@@ -39,6 +39,8 @@ class TrainArguments:
     """Environment steps to train for (1000000)."""
     seed: Annotated[str | None, flag("S")] = None
     """Seed of the run (0)."""
+    seeds: Annotated[str | None, flag("N")] = None
+    """Seeds trained at once on one device, from --seed on (1)."""
     out: Annotated[str | None, flag("DIR")] = None
     """Run folder, new or empty ($HYPERRL_RUNS or ./runs, then ENV/AGENT/TIME-sSEED)."""
     preset: Annotated[str | None, flag("NAME")] = None
@@ -112,16 +114,20 @@ def summary(run: Run) -> str:
     """
     folder = shlex.quote(str(run.folder.path))
     config = run.config
+    of = f"{config.eval_episodes} episodes" + (
+        f" of each of {config.seeds} seeds" if config.seeds > 1 else ""
+    )
+    one = shlex.quote(str(run.folder.path / "seeds" / str(config.seed))) if config.seeds > 1 else folder
     speed = f"({run.steps_per_second:.0f} steps/s)"
     returns = f"{run.return_before:.1f} before training, {run.return_after:.1f} after"
     lines = [
         f"{config.agent} on {config.env}, {run.steps:,} steps in {run.seconds:.0f} s {speed}",
-        f"mean return of {config.eval_episodes} episodes: {returns}",
+        f"mean return of {of}: {returns}",
         "",
         "next:",
         f"  tensorboard --logdir {shlex.quote(str(run.folder.tensorboard))}",
         f"  hyperrl resume {folder} --steps {10 * config.steps}",
-        f"  hyperrl evaluate {folder} --episodes 20",
+        f"  hyperrl evaluate {one} --episodes 20",
         "",
         str(run.folder.path),
     ]

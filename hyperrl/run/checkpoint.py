@@ -121,7 +121,8 @@ class Checkpoints:
             segments: tuple[Segment, ...] = ()
             rows = None
             if self._replay is not None:
-                segments, rows = self._replay.append(self._store, steps // self._agent.n_envs)
+                per_row = getattr(self._agent, "steps_per_row", self._agent.n_envs)
+                segments, rows = self._replay.append(self._store, steps // per_row)
             self._store.save(
                 steps,
                 weights=weights,

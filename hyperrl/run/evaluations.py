@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
 _HEAD = ("steps", "seconds", "episode", "return")
+_HEAD_OF_SEEDS = ("steps", "seconds", "seed", "episode", "return")
 
 
 class Evaluations:
@@ -29,6 +30,8 @@ class Evaluations:
     Args:
         folder: The run's folder.
         returns_of: Plays the evaluation episodes and gives their returns. What it raises leaves no trace.
+        seeds: The seeds that are trained at once, if there are several; there are as many returns of each,
+            those of the first seed first.
 
     Attributes:
         best: The highest mean return so far.
@@ -38,7 +41,14 @@ class Evaluations:
         last_steps: Environment steps at the last evaluation.
     """
 
-    def __init__(self, folder: RunFolder, returns_of: Callable[[BaseAlgorithm], Sequence[float]]) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        returns_of: Callable[[BaseAlgorithm], Sequence[float]],
+        seeds: Sequence[int] = (),
+    ) -> None:
+        self._seeds = tuple(seeds)
+        self._head = _HEAD_OF_SEEDS if seeds else _HEAD
         self._file = folder.evaluation / "evaluations.csv"
         self._returns_of = returns_of
         self._start = time.monotonic()
@@ -115,7 +125,7 @@ class Evaluations:
         self.first_return, self.last_return = state["first_return"], state["last_return"]
         self.last_steps = state["last_steps"]
         try:
-            _forget_after(self._file, self.last_steps)
+            _forget_after(self._file, self._head, self.last_steps)
         except OSError as error:
             warnings.warn(
                 f"{self._file} cannot be written ({error.strerror or error}): rows of evaluations that are "
@@ -127,9 +137,12 @@ class Evaluations:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         if not self._file.exists():
-            writer.writerow(_HEAD)
-        for episode, value in enumerate(returns):
-            writer.writerow([self.last_steps, f"{seconds:.3f}", episode, float(value)])
+            writer.writerow(self._head)
+        each = len(returns) // max(1, len(self._seeds))
+        for index, value in enumerate(returns):
+            of_seed = [self._seeds[index // each]] if self._seeds else []
+            row = [self.last_steps, f"{seconds:.3f}", *of_seed, index % each, float(value)]
+            writer.writerow(row)
         try:
             _append_whole(self._file, text.getvalue())
         except OSError as error:
@@ -152,14 +165,14 @@ def _append_whole(path: Path, text: str) -> None:
             raise
 
 
-def _forget_after(path: Path, steps: int) -> None:
+def _forget_after(path: Path, head: Sequence[str], steps: int) -> None:
     """Take rows of later steps out of the table, and a row that a killed process left unfinished."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     except FileNotFoundError:
         return
     rows = [line for line in lines[1:] if line.endswith("\n") and _step(line) <= steps]
-    write_text(path, "".join([",".join(_HEAD) + "\n", *rows]))
+    write_text(path, "".join([",".join(head) + "\n", *rows]))
 
 
 def _step(line: str) -> float:

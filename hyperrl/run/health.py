@@ -47,13 +47,18 @@ class HealthCallback(BaseCallback):
     A `DivergenceWarning` comes once in each call of `learn` if the critic's values exceed ten times what the
     largest reward so far allows.
 
+    Args:
+        every: Rollouts between two looks at the weights. More than one pays on a GPU, which has to finish
+            all updates for each look; learning then stops so many updates later.
+
     Raises:
         NonFiniteError: From within `learn`; the sentence names the source, the environment where there is
             one, and the step.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, every: int = 1) -> None:
         super().__init__()
+        self._every, self._rollouts = every, 0
         self._weights: Weights
         self._values: ValueBound
         self._guard: _TrainGuard | None = None
@@ -65,7 +70,9 @@ class HealthCallback(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         self._remove_guard()
-        self._check_update()
+        if self._rollouts % self._every == 0:
+            self._check_update()
+        self._rollouts += 1
 
     def _on_step(self) -> bool:
         self._stop_if(fault_of_step(self.model, self.locals, self._weights))
@@ -80,7 +87,8 @@ class HealthCallback(BaseCallback):
 
     def _on_training_end(self) -> None:
         # The last update has no rollout after it.
-        self._on_rollout_start()
+        self._remove_guard()
+        self._check_update()
 
     def _remove_guard(self) -> None:
         if self._guard is not None:

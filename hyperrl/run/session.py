@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     ReturnsOf = Callable[[BaseAlgorithm, Callable[[], None]], Sequence[float]]
 
+_UPDATES_BETWEEN_READS = 100
+
 
 def run_session(
     agent: BaseAlgorithm,
@@ -96,7 +98,8 @@ def _learn(
     signals: StopSignals,
     resume_from: Checkpoint | None,
 ) -> Run:
-    evaluations = Evaluations(folder, lambda agent: returns_of(agent, signals.check))
+    seeds = range(config.seed, config.seed + config.seeds) if config.seeds > 1 else ()
+    evaluations = Evaluations(folder, lambda agent: returns_of(agent, signals.check), seeds)
     checkpoints = Checkpoints(agent, folder.store, about(config))
     callback = RunCallback(
         folder,
@@ -115,7 +118,9 @@ def _learn(
             agent._setup_learn(config.steps, callback)
             ended = callback.restore(resume_from)
         else:
-            agent.learn(config.steps, callback=CallbackList([HealthCallback(), callback]))
+            # Reading a value from a GPU ends what can be computed meanwhile.
+            health = HealthCallback(1 if agent.device.type == "cpu" else _UPDATES_BETWEEN_READS)
+            agent.learn(config.steps, callback=CallbackList([health, callback]))
         seconds = evaluations.seconds_of_learning()
         best = evaluations.run(agent)
     except StopRequestedError:

@@ -41,7 +41,8 @@ def checked_seeds(agent_class: type[Any], env: VecEnv, seeds: Sequence[int]) -> 
         raise ConfigError(f"seeds must be different numbers, at least one, got {list(checked)}")
     if env.num_envs % len(checked):
         raise ConfigError(
-            f"each of the {len(checked)} seeds needs the same number of environments, got {env.num_envs} together"
+            f"each of the {len(checked)} seeds needs the same number of environments, got {env.num_envs} "
+            "together"
         )
     if not PackedReplayBuffer.takes(env.observation_space, env.action_space):
         raise ConfigError(

@@ -1,7 +1,8 @@
-"""Several seeds of one agent trained at once: their gradient steps are one graph, their environments one batch."""
+"""Several seeds of one agent trained at once: one graph for their updates, one batch of environments."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -16,32 +17,15 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.type_aliases import MaybeCallback, RolloutReturn, TrainFreq
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor, nn
 
 from hyperrl.errors import ConfigError
 from hyperrl.sb3.device_buffer import DeviceReplayBuffer
 from hyperrl.sb3.off_policy import OffPolicyUpdates
 from hyperrl.sb3.seed_acting import StackedActing
 from hyperrl.sb3.seed_checks import checked_seeds, refuse, sigma_of
+from hyperrl.sb3.seed_parts import StackedPolicies, optimizers_of, place_of, seed_environments
 from hyperrl.sb3.seed_streams import UpdateStreams
 from hyperrl.sb3.stacked_update import StackedUpdate
-
-
-class StackedPolicies(BasePolicy):
-    """The policies of a stack, one for each seed.
-
-    Args:
-        observation_space: As in any policy.
-        action_space: As in any policy.
-        policies: The policies.
-    """
-
-    def __init__(self, observation_space: Any, action_space: Any, policies: Sequence[BasePolicy]) -> None:
-        super().__init__(observation_space, action_space)
-        self.seeds = nn.ModuleList(policies)
-
-    def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
-        raise NotImplementedError("a stack of seeds acts by its own `predict`, a seed by that of its agent")
 
 
 class SeedStack(OffPolicyAlgorithm):
@@ -98,7 +82,8 @@ class SeedStack(OffPolicyAlgorithm):
         buffer_size = kwargs.pop("buffer_size", 1_000_000)
         # The stack has all transitions: the agents need no memory of their own.
         self.agents = [
-            agent_class(policy, env, seed=seed, device=device, buffer_size=1, **kwargs) for seed in self.seeds
+            agent_class(policy, env, seed=seed, device=device, buffer_size=1, **copy.deepcopy(kwargs))
+            for seed in self.seeds
         ]
         first = self._one = self.agents[0]
         refuse(self.agents)
@@ -112,7 +97,7 @@ class SeedStack(OffPolicyAlgorithm):
             batch_size=first.batch_size,
             tau=first.tau,
             gamma=first.gamma,
-            train_freq=first.train_freq,  # type: ignore[arg-type]
+            train_freq=first.train_freq,
             gradient_steps=first.gradient_steps,
             replay_buffer_class=DeviceReplayBuffer,
             verbose=verbose,
@@ -168,10 +153,11 @@ class SeedStack(OffPolicyAlgorithm):
             gradient_steps: Number of updates.
             batch_size: Transitions per update and seed.
         """
-        self._update_learning_rate(_optimizers(self._one))
+        self._update_learning_rate(optimizers_of(self._one))
         with self._one._in_precision():
             self._updates.refresh()
             if self._overlap:
+                assert isinstance(self._last_obs, np.ndarray)
                 self._acting.ask(self._updates.act, self._last_obs)
             for step in range(gradient_steps):
                 self._n_updates += 1
@@ -281,8 +267,9 @@ class SeedStack(OffPolicyAlgorithm):
         self._convert_train_freq()
         policies = [agent.policy for agent in self.agents]
         self.policy = StackedPolicies(self.observation_space, self.action_space, policies)
+        # Stable-Baselines3 shares a size out among all environments, and this is the size of each seed.
         self.replay_buffer = DeviceReplayBuffer(
-            self.buffer_size,
+            self.buffer_size * len(self.seeds),
             self.observation_space,
             self.action_space,
             device=self.device,
@@ -297,7 +284,7 @@ class SeedStack(OffPolicyAlgorithm):
             # Under names of their own, by which checkpoints find them.
             for name in (name for names in agent._get_torch_save_params() for name in names):
                 if "." not in name and name != "policy":
-                    setattr(self, _place(index, name), getattr(agent, name))
+                    setattr(self, place_of(index, name), getattr(agent, name))
         self._make_updates(compiled=False)
 
     def _sample_action(
@@ -317,8 +304,8 @@ class SeedStack(OffPolicyAlgorithm):
         modules, variables = ["policy"], []
         for index, agent in enumerate(self.agents):
             own_modules, own_variables = agent._get_torch_save_params()
-            modules += [_place(index, name) for name in own_modules if name != "policy"]
-            variables += [_place(index, name) for name in own_variables]
+            modules += [place_of(index, name) for name in own_modules if name != "policy"]
+            variables += [place_of(index, name) for name in own_variables]
         return modules, variables
 
     def _make_updates(self, compiled: bool) -> None:
@@ -330,25 +317,3 @@ class SeedStack(OffPolicyAlgorithm):
     def _rebind(self) -> None:
         if hasattr(self, "_updates"):
             self._updates.rebind()
-
-
-def seed_environments(env: VecEnv, seeds: Sequence[int]) -> None:
-    """Seed the environments of several seeds, those of each with consecutive numbers from the seed on.
-
-    Args:
-        env: The environments; those of the first seed come first. The seeds are used at the next reset.
-        seeds: The seeds.
-    """
-    envs = env.num_envs // len(seeds)
-    env.seed(seeds[0])
-    env.unwrapped._seeds = [seed + index for seed in seeds for index in range(envs)]
-
-
-def _place(index: int, name: str) -> str:
-    """Return the name under which the stack has an attribute of an agent."""
-    return f"policy.seeds.{index}.{name}" if "." in name else f"{name}_{index}"
-
-
-def _optimizers(agent: Any) -> list[torch.optim.Optimizer]:
-    optimizers = [agent.actor.optimizer, agent.critic.optimizer, getattr(agent, "ent_coef_optimizer", None)]
-    return [optimizer for optimizer in optimizers if optimizer is not None]

@@ -98,8 +98,8 @@ class UpdateStreams:
         """Return the tensors that a graph reads.
 
         Returns:
-            ``counter []``, which the graph has to increase by one; ``places [K, S, B]`` in [0, 1); and ``noise``
-            by name, ``[K, S, B, A]``.
+            ``counter []``, which the graph has to increase by one; ``places [K, S, B]`` in [0, 1); and
+            ``noise`` by name, ``[K, S, B, A]``.
         """
         return {"counter": self._counter, "places": self._places, "noise": self._normal}
 
@@ -127,8 +127,8 @@ class UpdateStreams:
         """
         if [len(saved) for saved in state["generators"]] != [len(own) for own in self._before]:
             raise CheckpointError(
-                f"the checkpoint's random numbers were drawn on another kind of device than {self._counter.device}: "
-                "resume the run on the device that it was trained on"
+                "the checkpoint's random numbers were drawn on another kind of device than "
+                f"{self._counter.device}: resume the run on the device that it was trained on"
             )
         for generator, saved in zip(self._generators, state["generators"], strict=True):
             generator.set_state(saved.cpu())

@@ -1,4 +1,4 @@
-"""One gradient step of several seeds as one graph: drawing from the replay buffer, losses, optimisers, targets."""
+"""One gradient step of several seeds as one graph: transitions, losses, optimisers, targets."""
 
 from __future__ import annotations
 
@@ -16,19 +16,27 @@ from hyperrl.sb3.seed_streams import UpdateStreams
 
 
 class StackedLearner(Protocol):
-    """An algorithm's part: what its gradient step computes for several agents at once.
+    """An algorithm's part: what its gradient step computes for several agents at once."""
 
-    Attributes:
-        name: What it is called in warnings.
-        tensors: The agents' networks and optimisers.
-        noise: Standard deviations of the normal numbers ``[B, A]`` that a step takes, by name.
-        draws: Whether `act` draws actions by its noise.
-    """
+    @property
+    def name(self) -> str:
+        """What it is called in warnings."""
+        ...
 
-    name: str
-    draws: bool
-    tensors: StackedTensors
-    noise: Mapping[str, float]
+    @property
+    def draws(self) -> bool:
+        """Whether `act` draws actions by its noise."""
+        ...
+
+    @property
+    def tensors(self) -> StackedTensors:
+        """The agents' networks and optimisers."""
+        ...
+
+    @property
+    def noise(self) -> Mapping[str, float]:
+        """Standard deviations of the normal numbers ``[B, A]`` that a step takes, by name."""
+        ...
 
     def variant(self, number: int, step: int) -> str:
         """Say which kind of step an update is, since some only concern the critics.

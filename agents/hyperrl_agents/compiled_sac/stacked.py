@@ -57,10 +57,7 @@ class StackedSAC:
         """Make one update of all agents; see `StackedLearner.step`."""
         adam = dict.fromkeys(state[1], (0, 0, None, None))
         dims = (0, adam, 0 if self._fixed is None else None)
-        out = {name: 0 for name in self.losses(variant)}
-        if self._fixed is not None:
-            out["ent_coef"] = None
-        update = vmap(partial(self._one.step_all, variant == "moving"), in_dims=(dims, 0), out_dims=out)
+        update = vmap(partial(self._one.step_all, variant == "moving"), in_dims=(dims, 0))
         values: dict[str, Tensor] = update(state, batch)
         return {name: value.reshape(-1) for name, value in values.items()}
 
