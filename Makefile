@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WARP := $(VENV)/.installed-warp
 ENV ?= HalfCheetah-v5
 SEED ?= 0
 
-.PHONY: train setup test test-slow lint bench faults clean
+.PHONY: train setup test test-slow lint bench bench-gpu faults clean
 .DEFAULT_GOAL := train
 
 train: $(STAMP)
@@ -18,7 +19,7 @@ setup: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-slow: $(STAMP)
+test-slow: $(WARP)
 	$(BIN)/python -m pytest -m slow
 
 lint: $(STAMP)
@@ -29,6 +30,10 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	status=0; for part in update contraction loop ppo vecenv startup; do $(BIN)/hyperrl bench $$part || status=1; done; exit $$status
+
+# What needs a GPU, in ten minutes; the last part alone may take ten: hyperrl bench gpu-learning
+bench-gpu: $(WARP)
+	status=0; $(BIN)/hyperrl bench gpu --rounds 5 || status=1; $(BIN)/hyperrl bench warp --device cuda || status=1; $(BIN)/hyperrl bench gpu-learning --minutes 3 || status=1; exit $$status
 
 faults: $(STAMP)
 	$(BIN)/hyperrl bench faults
@@ -42,3 +47,8 @@ $(STAMP): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c requirements.lock -e '.[dev]'
 	touch $(STAMP)
+
+# The GPU simulation, which also runs on a processor: what the everyday tests do without.
+$(WARP): $(STAMP)
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e '.[dev,warp]'
+	touch $(WARP)

@@ -45,6 +45,22 @@ class VecEnvArguments:
 
 
 @dataclass(frozen=True)
+class WarpArguments:
+    """Measure environments simulated with MuJoCo Warp, captured and not, in one process, interleaved."""
+
+    device: Annotated[str, tyro.conf.arg(metavar="cpu|cuda")] = "cpu"
+    """Where they are simulated; on a GPU, 8192 worlds."""
+    rounds: int = 9
+    """Rounds; medians, smallest and largest ratios are over them."""
+    seed: int = 0
+    """Seed of environments and policy."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results."""
+    quick: _Flag = False
+    """A small measurement only, to see that everything works."""
+
+
+@dataclass(frozen=True)
 class PPOArguments:
     """Measure whole iterations of PPO beside Stable-Baselines3's, in one process, interleaved round-robin."""
 
@@ -84,6 +100,46 @@ class StartupArguments:
     """Folder for the results."""
     quick: _Flag = False
     """Few updates only, to see that everything works."""
+
+
+@dataclass(frozen=True)
+class GPUArguments:
+    """Measure gradient steps on a GPU, of one agent and of several seeds at once, beside Stable-Baselines3's."""
+
+    device: Annotated[str, tyro.conf.arg(metavar="cuda|cpu")] = "cuda"
+    """Where the networks are; "cpu" shows what it does without a GPU."""
+    stacks: tuple[int, ...] = (8, 32)
+    """Numbers of seeds to train at once."""
+    rounds: int = 9
+    """Rounds; medians, smallest and largest ratios are over them."""
+    seed: int = 0
+    """Seed of networks and data."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results."""
+    quick: _Flag = False
+    """A few small measurements only, to see that everything works."""
+
+
+@dataclass(frozen=True)
+class GPULearningArguments:
+    """Train several seeds at once on HalfCheetah-v5 until their mean return is 9656, or the time is over."""
+
+    agent: str = "hyper-td3"
+    """Name of an off-policy agent."""
+    device: Annotated[str, tyro.conf.arg(metavar="cuda|cpu")] = "cuda"
+    """Where the networks are; "cpu" shows what it does without a GPU."""
+    seeds: int = 8
+    """How many seeds."""
+    minutes: float = 10.0
+    """How long to learn at most, evaluations left out."""
+    threads: int = 0
+    """CPU threads that simulate; 0 for as many as there are processors, at most one for each seed."""
+    every: int = 25_000
+    """Steps between evaluations."""
+    seed: int = 0
+    """The first seed."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import Any
 from hyperrl.bench.arguments import (
     CheckpointArguments,
     FaultArguments,
+    GPUArguments,
+    GPULearningArguments,
     LearningArguments,
     LoopArguments,
     PlotArguments,
@@ -16,10 +18,11 @@ from hyperrl.bench.arguments import (
     SpeedArguments,
     StartupArguments,
     VecEnvArguments,
+    WarpArguments,
 )
 from hyperrl.cli.arguments import parse
 from hyperrl.errors import UsageError, unknown_name
-from hyperrl.ranges import whole
+from hyperrl.ranges import above, whole
 
 
 def main(argv: Sequence[str]) -> int:
@@ -92,6 +95,18 @@ def _vecenv(arguments: VecEnvArguments) -> int:
     return int(not passed)
 
 
+def _warp(arguments: WarpArguments) -> int:
+    from hyperrl.bench import report, timing, warp
+
+    timing.prepare(arguments.device, 1)
+    rounds = 2 if arguments.quick else int(whole(1, 1000).check("rounds", arguments.rounds))
+    folder = report.open_folder(arguments.out)
+    passed = warp.publish(
+        folder, device=arguments.device, rounds=rounds, seed=arguments.seed, quick=arguments.quick
+    )
+    return int(not passed)
+
+
 def _ppo(arguments: PPOArguments) -> int:
     from hyperrl.bench import ppo, report, timing
 
@@ -117,6 +132,33 @@ def _startup(arguments: StartupArguments) -> int:
     rounds = 1 if arguments.quick else int(whole(1, 1000).check("rounds", arguments.rounds))
     folder = report.open_folder(arguments.out)
     return int(not processes.publish(folder, rounds=rounds, seed=arguments.seed, quick=arguments.quick))
+
+
+def _gpu(arguments: GPUArguments) -> int:
+    from hyperrl.bench import gpu, report, timing
+
+    timing.prepare(arguments.device, 1)
+    rounds = 2 if arguments.quick else int(whole(1, 1000).check("rounds", arguments.rounds))
+    stacks = tuple(int(whole(1, 1024).check("stacks", count)) for count in arguments.stacks)
+    folder = report.open_folder(arguments.out)
+    settings = {"device": arguments.device, "rounds": rounds, "stacks": stacks, "seed": arguments.seed}
+    return int(not gpu.publish(folder, **settings, quick=arguments.quick))
+
+
+def _gpu_learning(arguments: GPULearningArguments) -> int:
+    from hyperrl.bench import gpu_learning, report, timing
+
+    timing.prepare(arguments.device, 1)
+    settings = {
+        "agent": arguments.agent,
+        "device": arguments.device,
+        "seeds": int(whole(1, 1024).check("seeds", arguments.seeds)),
+        "minutes": above(0, 1e6).check("minutes", arguments.minutes),
+        "threads": int(whole(0, 1024).check("threads", arguments.threads)),
+        "every": int(whole(1, 1e9).check("every", arguments.every)),
+        "seed": arguments.seed,
+    }
+    return int(not gpu_learning.publish(report.open_folder(arguments.out), **settings))
 
 
 def _save(arguments: SpeedArguments, folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
@@ -219,9 +261,12 @@ _PARTS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "update": (SpeedArguments, _update),
     "contraction": (SpeedArguments, _contraction),
     "vecenv": (VecEnvArguments, _vecenv),
+    "warp": (WarpArguments, _warp),
     "ppo": (PPOArguments, _ppo),
     "loop": (LoopArguments, _loop),
     "startup": (StartupArguments, _startup),
+    "gpu": (GPUArguments, _gpu),
+    "gpu-learning": (GPULearningArguments, _gpu_learning),
     "learning": (LearningArguments, _learning),
     "plot": (PlotArguments, _plot),
     "checkpoint": (CheckpointArguments, _checkpoint),
@@ -232,9 +277,12 @@ _USAGE = """usage: hyperrl bench [WORD] ...
   update       full gradient steps against Stable-Baselines3's and a naive hyper critic's
   contraction  the orders of evaluating a generated layer against each other
   vecenv       native MuJoCo environments against Stable-Baselines3's vectorised ones
+  warp         environments simulated with MuJoCo Warp: captured, not captured, against native ones
   ppo          whole iterations of PPO, compiled and with native environments, against Stable-Baselines3's
   loop         training end to end, compiled and not, against Stable-Baselines3's
   startup      how long a process takes to its first updates, and whether two hinder each other
+  gpu          gradient steps on a GPU, of one agent and of several seeds at once
+  gpu-learning how soon several seeds, trained at once on a GPU, reach a return
   learning     learning curves of agents, environments and seeds, on several processes
   plot         pictures and a summary of learning curves
   checkpoint   what a checkpoint with a full replay buffer costs

@@ -22,8 +22,8 @@ from hyperrl.bench.timing import Timings, deciding_clock, interleave
 from hyperrl.registry import agents
 
 _OBSERVATION, _ACTION = 17, 6
-_TRANSITIONS = 20_000
-_NET_ARCH = (256, 256)
+TRANSITIONS = 20_000
+NET_ARCH = (256, 256)
 
 
 class SpacesOnly(gym.Env[NDArray[np.float64], NDArray[np.float32]]):
@@ -72,11 +72,11 @@ def comparisons(quick: bool = False) -> list[Comparison]:
     Args:
         quick: Only the two small ones and short blocks, to see that everything works.
     """
-    paper_td3 = {"naive": _builder(TD3, NaiveTD3Policy), "paper": _hyper("hyper-td3", "paper")}
-    paper_sac = {"naive": _builder(SAC, NaiveSACPolicy), "paper": _hyper("hyper-sac", "paper")}
-    td3 = {"sb3": _builder(TD3, "MlpPolicy"), **{c: _hyper("hyper-td3", c) for c in ("fast", "compact")}}
-    sac = {"sb3": _builder(SAC, "MlpPolicy"), **{c: _hyper("hyper-sac", c) for c in ("fast", "compact")}}
-    naive_fast = {"naive": _builder(TD3, NaiveFastTD3Policy), "fast": _hyper("hyper-td3", "fast")}
+    paper_td3 = {"naive": builder(TD3, NaiveTD3Policy), "paper": hyper("hyper-td3", "paper")}
+    paper_sac = {"naive": builder(SAC, NaiveSACPolicy), "paper": hyper("hyper-sac", "paper")}
+    td3 = {"sb3": builder(TD3, "MlpPolicy"), **{c: hyper("hyper-td3", c) for c in ("fast", "compact")}}
+    sac = {"sb3": builder(SAC, "MlpPolicy"), **{c: hyper("hyper-sac", c) for c in ("fast", "compact")}}
+    naive_fast = {"naive": builder(TD3, NaiveFastTD3Policy), "fast": hyper("hyper-td3", "fast")}
     steps = 2 if quick else 20
     small = [
         Comparison("td3 fast and compact vs SB3", 256, td3, steps, {"fast": 1.3}),
@@ -88,10 +88,10 @@ def comparisons(quick: bool = False) -> list[Comparison]:
     compiled_sac = sac | _compiled("sac", "highest") | _compiled("sac", "medium") | _sbx("SAC")
     for variants in (compiled_td3, compiled_sac):
         variants.pop("compact")
-    compiled_fast = {"compiled fast": _hyper("hyper-td3", "fast", compile=True)}
+    compiled_fast = {"compiled fast": hyper("hyper-td3", "fast", compile=True)}
     compiled_paper = {
-        "compiled paper": _hyper("hyper-td3", "paper", compile=True),
-        "compiled paper, medium": _hyper("hyper-td3", "paper", compile=True, precision="medium"),
+        "compiled paper": hyper("hyper-td3", "paper", compile=True),
+        "compiled paper, medium": hyper("hyper-td3", "paper", compile=True, precision="medium"),
     }
     return [
         Comparison("td3 fast vs naive", 256, naive_fast | compiled_fast, steps, {"compiled fast": 1 / 1.7}),
@@ -183,8 +183,8 @@ def _compiled(algorithm: str, precision: str) -> dict[str, Callable[[str, int], 
     options = {"compile": True, "precision": precision}
     suffix = "" if precision == "highest" else f", {precision}"
     return {
-        f"compiled{suffix}": _named(f"compiled-{algorithm}", {}, options),
-        f"compiled fast{suffix}": _hyper(f"hyper-{algorithm}", "fast", **options),
+        f"compiled{suffix}": named(f"compiled-{algorithm}", {}, options),
+        f"compiled fast{suffix}": hyper(f"hyper-{algorithm}", "fast", **options),
     }
 
 
@@ -194,34 +194,56 @@ def _sbx(algorithm: str) -> dict[str, Callable[[str, int], OffPolicyAlgorithm]]:
         return {}
     import sbx
 
-    return {"sbx": _builder(getattr(sbx, algorithm), "MlpPolicy")}
+    return {"sbx": builder(getattr(sbx, algorithm), "MlpPolicy")}
 
 
-def _hyper(agent: str, critic: str, **options: Any) -> Callable[[str, int], OffPolicyAlgorithm]:
-    return _named(agent, {"critic": critic}, options)
+def hyper(agent: str, critic: str, **options: Any) -> Callable[[str, int], OffPolicyAlgorithm]:
+    """Return what builds an agent with generated critics, its replay buffer full of noise.
+
+    Args:
+        agent: Registered name.
+        critic: Name of the critic's configuration.
+        **options: Arguments of the agent.
+    """
+    return named(agent, {"critic": critic}, options)
 
 
-def _named(
+def named(
     agent: str, policy_kwargs: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Callable[[str, int], OffPolicyAlgorithm]:
+    """Return what builds a registered agent, its replay buffer full of noise.
+
+    Args:
+        agent: Registered name.
+        policy_kwargs: Arguments of its policy.
+        options: Arguments of the agent.
+    """
     def build(device: str, seed: int) -> OffPolicyAlgorithm:
-        return _builder(agents.get(agent), "MlpPolicy", options, **policy_kwargs)(device, seed)
+        return builder(agents.get(agent), "MlpPolicy", options, **policy_kwargs)(device, seed)
 
     return build
 
 
-def _builder(
+def builder(
     algorithm: Callable[..., OffPolicyAlgorithm],
     policy: Any,
     options: Mapping[str, Any] | None = None,
     **policy_kwargs: Any,
 ) -> Callable[[str, int], OffPolicyAlgorithm]:
+    """Return what builds an algorithm for a device and a seed, its replay buffer full of noise.
+
+    Args:
+        algorithm: Its class.
+        policy: What the class takes as policy.
+        options: Arguments of the algorithm.
+        **policy_kwargs: Arguments of the policy.
+    """
     def build(device: str, seed: int) -> OffPolicyAlgorithm:
         model = algorithm(
             policy,
             SpacesOnly(),
-            buffer_size=_TRANSITIONS,
-            policy_kwargs={"net_arch": list(_NET_ARCH), **policy_kwargs},
+            buffer_size=TRANSITIONS,
+            policy_kwargs={"net_arch": list(NET_ARCH), **policy_kwargs},
             seed=seed,
             device=device,
             **(options or {}),

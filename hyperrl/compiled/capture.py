@@ -31,7 +31,7 @@ class CapturedFunction:
         inputs: Sequence[Tensor],
         unchanged: Sequence[Tensor] = (),
     ) -> None:
-        self._inputs = [tensor.clone() for tensor in inputs]
+        self._inputs = [same_layout(tensor) for tensor in inputs]
         arguments = [*state, *self._inputs]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -80,3 +80,13 @@ def warm_up(
     finally:
         for tensor, value in zip(changing, before, strict=True):
             tensor.copy_(value)
+
+
+def same_layout(tensor: Tensor) -> Tensor:
+    """Return a copy with the strides of the original, which compiled kernels count on.
+
+    Args:
+        tensor: Any tensor; one that is a part of others' rows keeps the gaps.
+    """
+    copy = torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device=tensor.device)
+    return copy.copy_(tensor)

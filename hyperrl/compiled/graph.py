@@ -8,13 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._guards import TracingContext, tracing
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils import _pytree as pytree
 
 from hyperrl.compiled.capture import CapturedFunction
+from hyperrl.compiled.inductor import compile_graph
 from hyperrl.compiled.modules import Buffers
 from hyperrl.compiled.toolchain import CompileWarning, cache_folder, missing_compiler
 from hyperrl.errors import HyperRLError
@@ -121,7 +119,8 @@ class CompiledFunction:
         return self._captures[key]
 
     def _compile(self, leaves: list[Tensor], structure: Any) -> tuple[Callable[..., Any], Any] | None:
-        missing = missing_compiler() if all(leaf.device.type == "cpu" for leaf in leaves) else None
+        on_cpu = all(leaf.device.type == "cpu" for leaf in (*self._state_leaves, *leaves))
+        missing = missing_compiler() if on_cpu else None
         if missing is not None:
             self._fall_back(missing)
             return None
@@ -141,14 +140,10 @@ class CompiledFunction:
         arguments: list[Any] = [*self._state_leaves, *leaves]
         try:
             traced = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
-            # torch keeps what it compiled on disk only where it can note assumptions on shapes.
-            fake = FakeTensorMode(shape_env=ShapeEnv(assume_static_by_default=True))
-            with tracing(TracingContext(fake)), cache_folder():
-                compiled = torch._inductor.compile(traced, list(arguments))
+            compiled = compile_graph(traced, arguments)
         except Exception as error:  # torch raises whatever its many parts raise.
             self._fall_back(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
             return None
-        assert callable(compiled)
         return compiled, output_structure[0]
 
     def _fall_back(self, reason: str) -> None:

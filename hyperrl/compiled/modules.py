@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -20,6 +21,45 @@ def tensors_of(module: nn.Module) -> Tensors:
         module: Any module.
     """
     return {name: parameter.detach() for name, parameter in module.named_parameters()}
+
+
+class Buffers:
+    """The buffers of modules, for a graph that reads them where they are: they are no part of it.
+
+    Args:
+        modules: The modules; one that is part of several counts once.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module] = ()) -> None:
+        parts = {id(part): part for module in modules for part in module.modules()}
+        self._places = [
+            (part._buffers, name)
+            for part in parts.values()
+            for name, buffer in part._buffers.items()
+            if buffer is not None
+        ]
+
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors that are the buffers now."""
+        return [buffers[name] for buffers, name in self._places]  # type: ignore[misc]
+
+    @contextmanager
+    def replaced(self, tensors: Sequence[Tensor]) -> Iterator[None]:
+        """Let the modules compute with other tensors for a while.
+
+        Args:
+            tensors: One for each of `tensors`, in the same order.
+        """
+        own = self.tensors()
+        self._put(tensors)
+        try:
+            yield
+        finally:
+            self._put(own)
+
+    def _put(self, tensors: Sequence[Tensor]) -> None:
+        for (buffers, name), tensor in zip(self._places, tensors, strict=True):
+            buffers[name] = tensor
 
 
 def changes_beside_learning(module: nn.Module) -> str | None:

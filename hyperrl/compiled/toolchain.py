@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-_CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 
-def use_cache_folder() -> Path:
-    """Keep compiled code in the user's cache folder, so that the next process need not compile again.
+class CompileWarning(UserWarning):
+    """Something cannot be compiled, or not as it should be: the same is computed in more time."""
 
-    The folder is `$TORCHINDUCTOR_CACHE_DIR` if it is set, else `hyperrl/torchinductor` in
-    `$XDG_CACHE_HOME` or `~/.cache`; torch itself would use the folder for temporary files.
 
-    Returns:
-        The folder; torch makes it when needed.
+@contextmanager
+def cache_folder() -> Iterator[None]:
+    """Let torch keep what it compiles in the user's cache folder, so that no later process does it again.
+
+    The folder is `$TORCHINDUCTOR_CACHE_DIR` if it is set, else `hyperrl/torchinductor` in `$XDG_CACHE_HOME`
+    or `~/.cache`. The variable is how torch is told; it is put back afterwards, so that neither what else is
+    compiled in this process nor a process that it starts gets into our folder. Where ours cannot be written,
+    torch's own folder for temporary files serves, with a warning.
     """
-    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
-
-    # torch writes its own choice into the variable as soon as parts of it are imported.
-    if os.environ.get(_CACHE_VARIABLE, default_cache_dir()) == default_cache_dir():
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        os.environ[_CACHE_VARIABLE] = str(Path(base) / "hyperrl" / "torchinductor")
-    return Path(os.environ[_CACHE_VARIABLE])
+    before = os.environ.get(_VARIABLE)
+    if not _is_of_the_user(before):
+        folder = _writable_folder(os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME"))
+        if folder is not None:
+            os.environ[_VARIABLE] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_VARIABLE, None)
+        else:
+            os.environ[_VARIABLE] = before
 
 
 @cache
@@ -38,3 +51,31 @@ def missing_compiler() -> str | None:
     except InvalidCxxCompiler:
         return "there is no C++ compiler: install g++ or clang++, or set the variable CXX"
     return None
+
+
+def _is_of_the_user(folder: str | None) -> bool:
+    """Whether a user has set the variable: torch writes its own choice into it, too."""
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+    return folder is not None and folder != default_cache_dir()
+
+
+# What decides is passed for the cache: one look, and one warning, for each.
+@cache
+def _writable_folder(caches: str | None, home: str | None) -> Path | None:
+    try:
+        # By the XDG base directory specification a relative path counts as none.
+        base = Path(caches) if caches and os.path.isabs(caches) else Path.home() / ".cache"
+        folder = base / "hyperrl" / "torchinductor"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except (OSError, RuntimeError) as error:
+        # RuntimeError is what `Path.home` raises for a user without a home.
+        reason = getattr(error, "strerror", None) or error
+        warnings.warn(
+            f"what is compiled is kept in a temporary folder, since the cache folder cannot be used: {reason}",
+            CompileWarning,
+            stacklevel=2,
+        )
+        return None

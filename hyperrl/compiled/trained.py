@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hyperrl.compiled.modules import Tensors, tensors_of
+from hyperrl.compiled.modules import Buffers, Tensors, tensors_of
 from hyperrl.compiled.optimizer import AdamState
 
 
@@ -38,6 +38,7 @@ class TrainedTensors:
 
     Attributes:
         networks: Each network's parameters by name.
+        buffers: The buffers of all networks.
         adam: Each optimiser's state.
     """
 
@@ -52,6 +53,8 @@ class TrainedTensors:
         self._changed = changed
         self._states: list[Any] = []
         self._addresses: list[int] = []
+        self._found_buffers: list[Tensor] = []
+        self.buffers = Buffers(networks.values())
         self.networks: dict[str, Tensors] = {}
         self.adam: dict[str, AdamState] = {}
 
@@ -60,8 +63,9 @@ class TrainedTensors:
         states = [each.optimizer.state for each in self._optimised.values()]
         addresses = [next(module.parameters()).data_ptr() for module in self._modules.values()]
         addresses += [next(iter(each.parameters.values())).data_ptr() for each in self._optimised.values()]
-        same = len(states) == len(self._states)
-        if same and addresses == self._addresses and all(map(_is, states, self._states)):
+        buffers = self.buffers.tensors()
+        same = len(states) == len(self._states) and all(map(_is, states, self._states))
+        if same and addresses == self._addresses and all(map(_is, buffers, self._found_buffers)):
             for name, each in self._optimised.items():
                 self.adam[name].refresh(each.optimizer)
             return
@@ -69,7 +73,7 @@ class TrainedTensors:
         self.adam = {
             name: AdamState.of(each.optimizer, each.parameters) for name, each in self._optimised.items()
         }
-        self._states, self._addresses = states, addresses
+        self._states, self._addresses, self._found_buffers = states, addresses, buffers
         self._changed()
 
 

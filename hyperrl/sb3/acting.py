@@ -84,7 +84,7 @@ class _Deterministic:
 
     @torch.no_grad()
     def __call__(self, observations: NDArray[Any]) -> NDArray[Any]:
-        return _dense(self.layers, torch.from_numpy(observations.astype(np.float32))).numpy()
+        return _dense(self.layers, torch.from_numpy(observations.astype(np.float32, copy=False))).numpy()
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class _Gaussian:
 
     @torch.no_grad()
     def __call__(self, observations: NDArray[Any]) -> NDArray[Any]:
-        latent = _dense(self.layers, torch.from_numpy(observations.astype(np.float32)))
+        latent = _dense(self.layers, torch.from_numpy(observations.astype(np.float32, copy=False)))
         mean = _dense([self.mean], latent)
         std = _dense([self.log_std], latent).clamp(LOG_STD_MIN, LOG_STD_MAX).exp()
         return torch.tanh(mean + draw_noise(mean) * std).numpy()

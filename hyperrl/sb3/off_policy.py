@@ -14,6 +14,7 @@ from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 
 from hyperrl.sb3.acting import Act, direct_actor
 from hyperrl.sb3.compiled_updates import CompiledUpdates
+from hyperrl.sb3.device_buffer import DeviceReplayBuffer
 from hyperrl.sb3.packed_buffer import PackedReplayBuffer
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ _METHODS = {"predict", "_predict", "forward"}
 class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
     """Mixin for off-policy algorithms with compiled updates, see `CompiledUpdates`.
 
-    Transitions of vectors go into a `PackedReplayBuffer` where no other class is asked for, and while
-    learning, actors of dense layers act without a module's overhead: the same samples, the same actions.
+    Transitions of vectors go into a `PackedReplayBuffer`, on a GPU into a `DeviceReplayBuffer`, where no other
+    class is asked for, and while learning, actors of dense layers act without a module's overhead: the same samples, the same actions.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -42,7 +43,8 @@ class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
         # A normaliser wants observations in their own precision.
         plain = plain and self._vec_normalize_env is None
         if plain and PackedReplayBuffer.takes(self.observation_space, self.action_space):
-            self.replay_buffer_class = PackedReplayBuffer
+            on_gpu = self.device.type == "cuda"
+            self.replay_buffer_class = DeviceReplayBuffer if on_gpu else PackedReplayBuffer
         super()._setup_model()
 
     def predict(
@@ -67,8 +69,11 @@ class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
             NonFiniteError: The observation or the action is not finite.
         """
         act = self._act
-        if act is not None and isinstance(observation, np.ndarray) and np.isfinite(observation).all():
-            outputs = act(observation)
+        if act is not None and isinstance(observation, np.ndarray) and observation.dtype.kind in "biuf":
+            with np.errstate(over="ignore"):
+                numbers = observation.astype(np.float32)
+            # Also what float32 cannot hold is infinite now; the policy itself says what is wrong.
+            outputs = act(numbers) if np.isfinite(numbers).all() else numbers
             if np.isfinite(outputs).all():
                 actions = outputs.reshape((-1, *(self.action_space.shape or ())))
                 return self.policy.unscale_action(actions), None

@@ -69,7 +69,7 @@ def refuse(agents: Sequence[Any]) -> None:
     if (
         first.optimize_memory_usage
         or first.n_steps != 1
-        or type(first.replay_buffer) is not PackedReplayBuffer
+        or not isinstance(first.replay_buffer, PackedReplayBuffer)
     ):
         why = "they need a replay buffer of another kind"
     elif first.train_freq.unit == TrainFrequencyUnit.EPISODE:

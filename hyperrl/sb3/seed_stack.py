@@ -222,10 +222,21 @@ class SeedStack(OffPolicyAlgorithm):
             progress_bar: Whether to show one.
         """
         updates = max(0, total_timesteps - self.learning_starts) // self.envs_per_seed
-        self._make_updates(self._one.compiles(updates))
+        self.make_updates(self._one.compiles(updates))
         super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
         self._learner.tensors.write_back()
         return self
+
+    def make_updates(self, compiled: bool) -> None:
+        """Decide whether updates are compiled; `learn` does so by itself.
+
+        Args:
+            compiled: Whether they are.
+        """
+        assert isinstance(self.replay_buffer, DeviceReplayBuffer)
+        self._updates = StackedUpdate(self._learner, self.replay_buffer, self._streams, self.gamma, compiled)
+        self._updates.refresh()
+        self._rebind()
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Not there: a stack is saved seed by seed.
@@ -240,7 +251,11 @@ class SeedStack(OffPolicyAlgorithm):
 
     def checkpoint_state(self) -> dict[str, Any]:
         """Return what `hyperrl.run.state` does not find by itself."""
-        return {"acting": self._acting.state(), "updates": self._streams.state()}
+        return {
+            "acting": self._acting.state(),
+            "updates": self._streams.state(),
+            "compiled": self._updates.compiled,
+        }
 
     def restore_checkpoint_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `checkpoint_state` returned.
@@ -250,6 +265,9 @@ class SeedStack(OffPolicyAlgorithm):
         """
         self._acting.restore(state["acting"])
         self._streams.restore(state["updates"])
+        if state["compiled"] != self._updates.compiled:
+            # A run that was made longer goes on as it began.
+            self.make_updates(state["compiled"])
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed the process, and each environment by its own seed.
@@ -285,7 +303,7 @@ class SeedStack(OffPolicyAlgorithm):
             for name in (name for names in agent._get_torch_save_params() for name in names):
                 if "." not in name and name != "policy":
                     setattr(self, place_of(index, name), getattr(agent, name))
-        self._make_updates(compiled=False)
+        self.make_updates(compiled=False)
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
@@ -307,12 +325,6 @@ class SeedStack(OffPolicyAlgorithm):
             modules += [place_of(index, name) for name in own_modules if name != "policy"]
             variables += [place_of(index, name) for name in own_variables]
         return modules, variables
-
-    def _make_updates(self, compiled: bool) -> None:
-        assert isinstance(self.replay_buffer, DeviceReplayBuffer)
-        self._updates = StackedUpdate(self._learner, self.replay_buffer, self._streams, self.gamma, compiled)
-        self._updates.refresh()
-        self._rebind()
 
     def _rebind(self) -> None:
         if hasattr(self, "_updates"):

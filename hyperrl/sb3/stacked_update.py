@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from hyperrl.compiled import CompiledFunction, StackedTensors
+from hyperrl.compiled import Buffers, CompiledFunction, StackedTensors
 from hyperrl.sb3.device_buffer import DeviceReplayBuffer, gather
 from hyperrl.sb3.seed_streams import UpdateStreams
 
@@ -31,6 +31,11 @@ class StackedLearner(Protocol):
     @property
     def tensors(self) -> StackedTensors:
         """The agents' networks and optimisers."""
+        ...
+
+    @property
+    def buffers(self) -> Buffers:
+        """The buffers of the networks, which are the same for all agents."""
         ...
 
     @property
@@ -95,6 +100,9 @@ class StackedUpdate:
         streams: The agents' random numbers.
         gamma: The discount.
         compiled: Whether to compile; otherwise the same functions run as they are written.
+
+    Attributes:
+        compiled: As given.
     """
 
     def __init__(
@@ -106,7 +114,7 @@ class StackedUpdate:
         compiled: bool,
     ) -> None:
         self._learner, self._buffer, self._streams, self._gamma = learner, buffer, streams, gamma
-        self._compiled = compiled
+        self.compiled = compiled
         self._size = torch.zeros((), dtype=torch.int64, device=buffer.rows.device)
         self._columns = buffer._slices()
         self._graphs: dict[str, CompiledFunction] = {}
@@ -124,7 +132,7 @@ class StackedUpdate:
         """Let the graphs work on other tensors; the agents' tensors call this when they were replaced."""
         for variant, graph in self._graphs.items():
             self._bind(variant, graph)
-        self._act.bind(self._learner.tensors.networks)
+        self._act.bind(self._learner.tensors.networks, buffers=self._learner.buffers)
 
     def step(self, number: int, step: int) -> None:
         """Make one update; nothing waits for it on a GPU.
@@ -175,7 +183,7 @@ class StackedUpdate:
 
     def _make(self, variant: str) -> None:
         name = f"the update of {self._learner.name}"
-        graph = CompiledFunction(partial(self._step, variant), name, compiled=self._compiled)
+        graph = CompiledFunction(partial(self._step, variant), name, compiled=self.compiled)
         device, seeds = self._buffer.rows.device, self._streams.seeds
         self._sums[variant] = {
             name: torch.zeros(seeds, device=device) for name in self._learner.losses(variant)
@@ -193,7 +201,8 @@ class StackedUpdate:
             "size": self._size,
             **drawn,
         }
-        graph.bind(state, unchanged=[self._buffer.rows, drawn["places"], *drawn["noise"].values()])
+        read = [self._buffer.rows, drawn["places"], *drawn["noise"].values()]
+        graph.bind(state, unchanged=read, buffers=self._learner.buffers)
 
     def _step(self, variant: str, state: Any, _: Any) -> tuple[()]:
         batch = self._batch(state)

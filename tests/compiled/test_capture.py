@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hyperrl.compiled import CompiledFunction
-from hyperrl.compiled.capture import CapturedFunction, warm_up
+from hyperrl.compiled.capture import CapturedFunction, same_layout, warm_up
 
 
 def test_warming_up_leaves_the_state_as_it_was():
@@ -43,6 +43,13 @@ def test_what_is_only_read_is_not_copied(monkeypatch):
     )
     warm_up(lambda rows, small: small.add_(1), [rows, small], [], unchanged=[rows])
     assert cloned == [2]
+
+
+def test_a_copy_of_some_columns_lies_as_they_do():
+    columns = torch.arange(12.0).view(3, 4)[:, 1:3]
+    copy = same_layout(columns)
+    assert torch.equal(copy, columns)
+    assert (copy.stride(), copy.data_ptr() != columns.data_ptr()) == ((4, 1), True)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -234,6 +234,27 @@ def test_with_overlap_actions_are_those_of_the_networks_before_the_update():
     assert not torch.equal(before[0].critic.qf0[0].weight, stack.agents[0].policy.critic.qf0[0].weight)
 
 
+def test_what_is_awaited_is_part_of_a_checkpoint():
+    stacks = [stack_of(CompiledSAC, overlap=True) for _ in range(2)]
+    stacks[0].learn(20)
+    state = stacks[0].checkpoint_state()
+    assert state["acting"]["awaited"].shape == (2, 1, 2)
+    stacks[1].learn(13)
+    stacks[1].restore_checkpoint_state(state)
+    again = stacks[1].checkpoint_state()
+    np.testing.assert_array_equal(again["acting"].pop("awaited"), state["acting"].pop("awaited"))
+    assert again["acting"] == state["acting"]
+    first, second = (stack._streams for stack in stacks)
+    for _ in range(130):
+        for streams in (first, second):
+            streams.next()
+            streams.tensors()["counter"].add_(1)
+        turn = int(first.tensors()["counter"]) - 1
+        assert turn == int(second.tensors()["counter"]) - 1
+        assert torch.equal(first.tensors()["places"][turn], second.tensors()["places"][turn])
+        assert torch.equal(first.tensors()["noise"]["noise"][turn], second.tensors()["noise"]["noise"][turn])
+
+
 def test_an_agent_that_is_loaded_in_the_middle_is_what_learns_on():
     stack = stack_of(CompiledTD3).learn(30)
     other = stack_of(CompiledTD3, seeds=(8, 9)).learn(30)

@@ -32,7 +32,7 @@ class GaussianActing:
         self._device = agent.device
         self._forward = _ForwardWithNoise(agent.policy)
         name = f"the acting of {type(agent).__name__}"
-        self._graph = CompiledFunction(self._act, name, compiled=compiled)
+        self._graph = CompiledFunction(self._act, name, compiled=compiled, strict=True)
 
     @staticmethod
     def why_not(agent: CompiledPPO) -> str | None:
@@ -53,7 +53,7 @@ class GaussianActing:
         Args:
             tensors: Those of the policy.
         """
-        self._graph.bind(tensors.networks["policy"])
+        self._graph.bind(tensors.networks["policy"], buffers=tensors.buffers)
 
     def __call__(self, observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Draw an action in each environment, with the random numbers that the policy itself would draw.

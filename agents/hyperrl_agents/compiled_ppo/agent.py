@@ -53,13 +53,17 @@ class CompiledPPO(CompiledRollouts, PPO):
         self._update_learning_rate(self.policy.optimizer)
         compiled = self._updates()
         with self._in_precision():
-            if compiled is None:
+            drawn = np.random.get_state()
+            if not self._attempt(compiled, lambda: self._train_compiled(compiled.update)):
+                np.random.set_state(drawn)
                 super().train()
-            else:
-                self._train_compiled(compiled.update)
 
-    def _train_compiled(self, update: PPOUpdate) -> None:
-        """Do what `PPO.train` does, with the same random numbers."""
+    def _train_compiled(self, update: PPOUpdate) -> bool:
+        """Do what `PPO.train` does, with the same random numbers.
+
+        Returns:
+            True, for it was done.
+        """
         self.policy.set_training_mode(True)
         settings = self._settings()
         update.load(self.rollout_buffer, settings)
@@ -76,6 +80,7 @@ class CompiledPPO(CompiledRollouts, PPO):
                     print(f"Early stopping at step {epoch} due to reaching max kl: {divergence:.2f}")
                 break
         self._record(torch.stack(metrics), len(of_epoch), settings)
+        return True
 
     def _settings(self) -> dict[str, float]:
         """Return the numbers that hold for one rollout's updates."""

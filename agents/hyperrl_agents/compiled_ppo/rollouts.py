@@ -63,7 +63,7 @@ class CompiledRollouts(CompiledUpdates, OnPolicyAlgorithm):
             # Stored first and read from there: the graph takes memory of one layout.
             rollout_buffer.observations[n_steps] = self._last_obs
             obs_tensor = observations[n_steps].to(self.device)
-            actions, values, log_probs = act(obs_tensor)
+            actions, values, log_probs = self._act(act, obs_tensor)
             actions = actions.cpu().numpy()
             self._require_finite(actions)
             # What `np.clip` computes, in less time.
@@ -85,6 +85,14 @@ class CompiledRollouts(CompiledUpdates, OnPolicyAlgorithm):
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _act(self, act: Any, observations: torch.Tensor) -> Any:
+        if act is not None:
+            acted = self._attempt(self._compiled[0], act, observations)
+            if acted is not None:
+                return acted
+        with torch.no_grad():
+            return self.policy(observations)
 
     def _acting(self) -> Any:
         """Return the compiled acting if this rollout is to use it, else None."""

@@ -46,7 +46,7 @@ class PPOUpdate:
         self._stops = agent.target_kl is not None
         self._rows = min(agent.batch_size, agent.n_steps * agent.n_envs)
         name = f"the update of {type(agent).__name__}"
-        self._graph = CompiledFunction(self._step, name, compiled=compiled)
+        self._graph = CompiledFunction(self._step, name, compiled=compiled, strict=True)
         # The rows that are left over at the end of an epoch are not worth a graph of their own.
         self._remainder = CompiledFunction(self._step, name, compiled=False)
         self._settings = {
@@ -108,7 +108,7 @@ class PPOUpdate:
             self._rollout,
             self._settings,
         )
-        self._graph.bind(state)
+        self._graph.bind(state, buffers=self.tensors.buffers)
         self._remainder.bind(state)
 
     def _flat(self, buffer: RolloutBuffer, values: Any) -> Any:

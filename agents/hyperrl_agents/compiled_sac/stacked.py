@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.func import vmap
 
-from hyperrl.compiled import StackedTensors
+from hyperrl.compiled import Buffers, StackedTensors
 from hyperrl_agents.compiled_sac.update import SACUpdate, networks_of, optimised_of
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class StackedSAC:
         self._interval = first.target_update_interval
         self._one = SACUpdate(first, compiled=False)
         self._one.refresh()
+        self.buffers = Buffers(networks_of(first).values())
         self._fixed = None if "ent_coef" in optimised_of(first) else first.ent_coef_tensor
         self.tensors = StackedTensors(
             [networks_of(agent) for agent in agents], [optimised_of(agent) for agent in agents], changed

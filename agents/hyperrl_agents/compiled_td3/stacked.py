@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.func import vmap
 
-from hyperrl.compiled import StackedTensors, call
+from hyperrl.compiled import Buffers, StackedTensors, call
 from hyperrl_agents.compiled_td3.update import TD3Update, networks_of, optimised_of
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class StackedTD3:
         self._actor = first.actor
         self._one = TD3Update(first, compiled=False)
         self._one.refresh()
+        self.buffers = Buffers(networks_of(first).values())
         self.tensors = StackedTensors(
             [networks_of(agent) for agent in agents], [optimised_of(agent) for agent in agents], changed
         )

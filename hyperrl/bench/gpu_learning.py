@@ -1,0 +1,157 @@
+"""How soon several seeds, trained at once, reach a return: simulation on CPU threads, learning on a device."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
+
+from hyperrl.agent_arguments import build_agent_kwargs
+from hyperrl.bench.report import provenance, record, show, write_table
+from hyperrl.environments import make_vec_env
+from hyperrl.evaluation.stacked import play_stacked
+from hyperrl.presets import resolve
+from hyperrl.registry import agents
+from hyperrl.run.seeding import seeds_of_run
+from hyperrl.sb3.seed_parts import seed_environments
+from hyperrl.sb3.seed_stack import SeedStack
+
+_ENV = "HalfCheetah-v5"
+_EPISODES = 2
+# What Stable-Baselines3's zoo reports for TD3 after a million steps.
+TARGET = 9656.0
+_MINUTES_WANTED = 10.0
+
+
+class Clock(BaseCallback):
+    """Evaluates after every so many steps, its clock standing still meanwhile, and ends learning in time.
+
+    Args:
+        evaluate: Gives the mean return of each seed.
+        every: Steps between evaluations.
+        seconds: How long to learn.
+        target: Mean return over the seeds at which to stop.
+    """
+
+    def __init__(
+        self, evaluate: Callable[[Any], Sequence[float]], every: int, seconds: float, target: float
+    ) -> None:
+        super().__init__()
+        self._evaluate, self._every, self._seconds, self._target = evaluate, every, seconds, target
+        self.rows: list[dict[str, Any]] = []
+        self._paused = 0.0
+        self._start = 0.0
+
+    def _on_training_start(self) -> None:
+        self._start = time.perf_counter()
+        self._take()
+
+    def _on_step(self) -> bool:
+        return self.rows[-1]["seconds"] < self._seconds and self.rows[-1]["mean"] < self._target
+
+    def _on_rollout_end(self) -> None:
+        steps = self.num_timesteps
+        if steps % self._every < self.model.envs_per_seed or self._elapsed() >= self._seconds:
+            self._take()
+
+    def _elapsed(self) -> float:
+        return time.perf_counter() - self._start - self._paused
+
+    def _take(self) -> None:
+        before = self._elapsed()
+        returns = np.asarray(self._evaluate(self.model))
+        self.rows.append(
+            {
+                "steps": self.model.num_timesteps,
+                "seconds": before,
+                "mean": float(returns.mean()),
+                "low": float(returns.min()),
+                "high": float(returns.max()),
+            }
+        )
+        print(
+            f"{before:6.0f} s  {self.model.num_timesteps:9,} steps  return {returns.mean():8.1f}", flush=True
+        )
+        self._paused += self._elapsed() - before
+
+
+def publish(
+    folder: Path,
+    *,
+    agent: str,
+    device: str,
+    seeds: int,
+    minutes: float,
+    threads: int,
+    seed: int = 0,
+    every: int = 25_000,
+    compiled: bool = True,
+) -> bool:
+    """Train, show the curve and write `gpu-learning.csv`, on the CPU `gpu-learning-cpu.csv`.
+
+    Args:
+        folder: For the results.
+        agent: Registered name of an off-policy agent.
+        device: "cuda" or "cpu".
+        seeds: How many seeds.
+        minutes: How long to learn at most.
+        threads: CPU threads that simulate, 0 for one for each seed as far as there are processors.
+        seed: The first seed.
+        every: Steps between evaluations.
+        compiled: Whether updates are compiled.
+
+    Returns:
+        False if ten minutes or more were not enough to reach `TARGET`; less decides nothing.
+
+    Raises:
+        HyperRLError: The agent cannot be trained so, or a file cannot be written.
+    """
+    threads = threads or min(seeds, len(os.sched_getaffinity(0)))
+    stack = _build(agent, device, seeds, seed, threads, compiled)
+    evaluate, close = _evaluation(seeds, seed)
+    clock = Clock(evaluate, every, 60 * minutes, TARGET)
+    stack.learn(100_000_000, callback=clock)
+    close()
+    assert stack.env is not None
+    stack.env.close()
+    common = {"agent": agent, "env": _ENV, "seeds": seeds, "device": device, "simulation_threads": threads}
+    rows = [{**common, **row, "target": TARGET, **provenance(seed, device)} for row in clock.rows]
+    path = folder / ("gpu-learning.csv" if device == "cuda" else "gpu-learning-cpu.csv")
+    write_table(path, rows)
+    record(folder, {path.name: {"seed": seed, "threads": 1, "device": device, "minutes": minutes}})
+    show(f"{seeds} seeds of {agent} on {_ENV}", rows, ["steps", "seconds", "mean", "low", "high", "target"])
+    last = rows[-1]
+    reached = last["mean"] >= TARGET
+    speed = last["steps"] / max(last["seconds"], 1e-9)
+    print(f"{speed:.0f} steps a second of each seed; target {'reached' if reached else 'not reached'}")
+    print(path)
+    return reached or minutes < _MINUTES_WANTED
+
+
+def _build(agent: str, device: str, seeds: int, seed: int, threads: int, compiled: bool) -> SeedStack:
+    config = resolve(agent, {"env": _ENV, "seed": seed}).config
+    venv = make_vec_env(_ENV, {}, seeds, 0, native=True, threads=threads)
+    each = [seeds_of_run(seed + index, _EPISODES) for index in range(seeds)]
+    kwargs = {**build_agent_kwargs(config.agent_kwargs, 6), "compile": compiled}
+    stack = SeedStack(
+        agents.get(agent), config.policy, venv, [one.agent for one in each], device=device, **kwargs
+    )
+    seed_environments(venv, [one.envs for one in each])
+    stack.set_logger(Logger(None, []))
+    return stack
+
+
+def _evaluation(seeds: int, seed: int) -> tuple[Callable[[Any], Sequence[float]], Callable[[], None]]:
+    venv = make_vec_env(_ENV, {}, seeds * _EPISODES, 0, native=True)
+    each = [seeds_of_run(seed + index, _EPISODES).evaluation for index in range(seeds)]
+
+    def evaluate(stack: Any) -> Sequence[float]:
+        return [float(np.mean(returns)) for returns in play_stacked(stack, venv, each, lambda: None)]
+
+    return evaluate, venv.close
