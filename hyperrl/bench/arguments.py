@@ -75,6 +75,20 @@ class PPOArguments:
 
 
 @dataclass(frozen=True)
+class PeakArguments:
+    """Measure the published critic's gradient step beside a plain product of matrices, interleaved."""
+
+    rounds: int = 9
+    """Rounds; medians, smallest and largest ratios are over them."""
+    seed: int = 0
+    """Seed of networks and data."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results."""
+    quick: _Flag = False
+    """A small measurement only, to see that everything works."""
+
+
+@dataclass(frozen=True)
 class LoopArguments:
     """Measure training end to end beside Stable-Baselines3's, in one process, agents in turns."""
 
@@ -104,7 +118,7 @@ class StartupArguments:
 
 @dataclass(frozen=True)
 class GPUArguments:
-    """Measure gradient steps on a GPU, of one agent and of several seeds at once, beside Stable-Baselines3's."""
+    """Measure gradient steps on a GPU, of one agent and of several seeds, beside Stable-Baselines3's."""
 
     device: Annotated[str, tyro.conf.arg(metavar="cuda|cpu")] = "cuda"
     """Where the networks are; "cpu" shows what it does without a GPU."""

@@ -13,6 +13,7 @@ from hyperrl.bench.arguments import (
     GPULearningArguments,
     LearningArguments,
     LoopArguments,
+    PeakArguments,
     PlotArguments,
     PPOArguments,
     SpeedArguments,
@@ -116,6 +117,15 @@ def _ppo(arguments: PPOArguments) -> int:
     return int(not ppo.publish(folder, rounds=rounds, seed=arguments.seed, quick=arguments.quick))
 
 
+def _peak(arguments: PeakArguments) -> int:
+    from hyperrl.bench import peak, report, timing
+
+    timing.prepare("cpu", 1)
+    rounds = 2 if arguments.quick else int(whole(1, 1000).check("rounds", arguments.rounds))
+    folder = report.open_folder(arguments.out)
+    return int(not peak.publish(folder, rounds=rounds, seed=arguments.seed, quick=arguments.quick))
+
+
 def _loop(arguments: LoopArguments) -> int:
     from hyperrl.bench import loop, report, timing
 
@@ -141,15 +151,15 @@ def _gpu(arguments: GPUArguments) -> int:
     rounds = 2 if arguments.quick else int(whole(1, 1000).check("rounds", arguments.rounds))
     stacks = tuple(int(whole(1, 1024).check("stacks", count)) for count in arguments.stacks)
     folder = report.open_folder(arguments.out)
-    settings = {"device": arguments.device, "rounds": rounds, "stacks": stacks, "seed": arguments.seed}
-    return int(not gpu.publish(folder, **settings, quick=arguments.quick))
+    settings: dict[str, Any] = {"device": arguments.device, "rounds": rounds, "stacks": stacks}
+    return int(not gpu.publish(folder, **settings, seed=arguments.seed, quick=arguments.quick))
 
 
 def _gpu_learning(arguments: GPULearningArguments) -> int:
     from hyperrl.bench import gpu_learning, report, timing
 
     timing.prepare(arguments.device, 1)
-    settings = {
+    settings: dict[str, Any] = {
         "agent": arguments.agent,
         "device": arguments.device,
         "seeds": int(whole(1, 1024).check("seeds", arguments.seeds)),
@@ -263,6 +273,7 @@ _PARTS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "vecenv": (VecEnvArguments, _vecenv),
     "warp": (WarpArguments, _warp),
     "ppo": (PPOArguments, _ppo),
+    "peak": (PeakArguments, _peak),
     "loop": (LoopArguments, _loop),
     "startup": (StartupArguments, _startup),
     "gpu": (GPUArguments, _gpu),
@@ -279,6 +290,7 @@ _USAGE = """usage: hyperrl bench [WORD] ...
   vecenv       native MuJoCo environments against Stable-Baselines3's vectorised ones
   warp         environments simulated with MuJoCo Warp: captured, not captured, against native ones
   ppo          whole iterations of PPO, compiled and with native environments, against Stable-Baselines3's
+  peak         the published critic's step against what the processor multiplies at best
   loop         training end to end, compiled and not, against Stable-Baselines3's
   startup      how long a process takes to its first updates, and whether two hinder each other
   gpu          gradient steps on a GPU, of one agent and of several seeds at once

@@ -132,15 +132,22 @@ def publish(
         # What a time limit cuts off is all that is lost.
         write_table(path, rows)
         record(folder, {path.name: settings})
-    columns = ["group", "variant", "seeds", "ms", "updates_per_second", "speedup", "speedup_min", "speedup_max"]
+    columns = [
+        "group",
+        "variant",
+        "seeds",
+        "ms",
+        "updates_per_second",
+        "speedup",
+        "speedup_min",
+        "speedup_max",
+    ]
     show("Gradient steps; updates of all seeds together", rows, [*columns, "floor", "met"])
     print(path)
     return quick or all(row["met"] is not False for row in rows)
 
 
-def measure(
-    group: Group, *, device: str, rounds: int, steps: int, seed: int = 0
-) -> list[dict[str, Any]]:
+def measure(group: Group, *, device: str, rounds: int, steps: int, seed: int = 0) -> list[dict[str, Any]]:
     """Time all variants of a group, interleaved.
 
     Args:

@@ -1,4 +1,4 @@
-"""How soon several seeds, trained at once, reach a return: simulation on CPU threads, learning on a device."""
+"""How soon several seeds, trained at once, reach a return; CPU threads simulate, a device learns."""
 
 from __future__ import annotations
 

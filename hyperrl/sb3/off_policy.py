@@ -28,8 +28,8 @@ _METHODS = {"predict", "_predict", "forward"}
 class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
     """Mixin for off-policy algorithms with compiled updates, see `CompiledUpdates`.
 
-    Transitions of vectors go into a `PackedReplayBuffer`, on a GPU into a `DeviceReplayBuffer`, where no other
-    class is asked for, and while learning, actors of dense layers act without a module's overhead: the same samples, the same actions.
+    Transitions of vectors go into a `PackedReplayBuffer`, on a GPU into a `DeviceReplayBuffer`, where no
+    other class is asked for. While learning, actors of dense layers act without a module's overhead: the same samples, the same actions.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

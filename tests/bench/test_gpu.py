@@ -108,7 +108,11 @@ def clock(returns, seconds, target, monkeypatch, a_step_takes=1.0):
 
 def test_learning_ends_at_the_target_and_evaluations_take_no_time(monkeypatch):
     rows = clock(lambda steps: [steps, steps + 2], 1000, 21, monkeypatch)
-    assert [(row["steps"], row["seconds"], row["mean"]) for row in rows] == [(0, 0, 1), (10, 10, 11), (20, 20, 21)]
+    assert [(row["steps"], row["seconds"], row["mean"]) for row in rows] == [
+        (0, 0, 1),
+        (10, 10, 11),
+        (20, 20, 21),
+    ]
     assert (rows[-1]["low"], rows[-1]["high"]) == (20, 22)
 
 
@@ -133,7 +137,10 @@ def test_a_curve_is_written_and_only_ten_minutes_decide(tmp_path):
         (["gpu", "--device", "cpu", "--stacks", "0"], "stacks must be"),
         (["gpu-learning", "--device", "cpu", "--minutes", "0"], "minutes must be"),
         (["gpu-learning", "--device", "cpu", "--threads", "4000"], "threads must be"),
-        (["gpu-learning", "--device", "cpu", "--agent", "compiled-ppo"], "cannot be trained with several seeds"),
+        (
+            ["gpu-learning", "--device", "cpu", "--agent", "compiled-ppo"],
+            "cannot be trained with several seeds",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_and_status_2(argv, message, capsys, tmp_path):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-from stable_baselines3 import TD3
+from stable_baselines3 import SAC, TD3
 
+from hyperrl.bench import update
 from hyperrl.bench.naive import NaiveHyperCritic
 from hyperrl.bench.update import Comparison, SpacesOnly, comparisons, fill, measure
 from hyperrl_agents.hyper_td3 import HyperTD3
@@ -68,3 +72,15 @@ def test_the_replay_data_are_bounded_actions_and_finite_numbers():
     assert float(batch.actions.abs().max()) <= 1
     assert float(batch.observations.std()) == pytest.approx(1, abs=0.2)
     assert float(batch.rewards.std()) > 0
+
+
+def test_where_it_is_there_sbx_is_compared_with_too(monkeypatch):
+    names = [comparison.name for comparison in comparisons()]
+    monkeypatch.setattr(update, "find_spec", lambda name: name == "sbx")
+    monkeypatch.setitem(sys.modules, "sbx", SimpleNamespace(TD3=TD3, SAC=SAC))
+    found = {comparison.name: comparison for comparison in comparisons()}
+    assert set(found) - set(names) <= {"td3 compiled vs sbx", "sac compiled vs sbx"}
+    for name, baseline in (("td3 compiled vs sbx", TD3), ("sac compiled vs sbx", SAC)):
+        assert list(found[name].variants) == ["sbx", "compiled", "compiled, medium"]
+        assert type(found[name].variants["sbx"]("cpu", 0)) is baseline
+        assert found[name].limits == {"compiled": 1 / 1.2, "compiled, medium": 1 / 1.8}
