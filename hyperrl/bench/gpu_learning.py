@@ -53,11 +53,11 @@ class Clock(BaseCallback):
         self._take()
 
     def _on_step(self) -> bool:
-        return self.rows[-1]["seconds"] < self._seconds and self.rows[-1]["mean"] < self._target
+        last = self.rows[-1]
+        return bool(last["seconds"] < self._seconds and last["mean"] < self._target)
 
     def _on_rollout_end(self) -> None:
-        steps = self.num_timesteps
-        if steps % self._every < self.model.envs_per_seed or self._elapsed() >= self._seconds:
+        if self.num_timesteps % self._every == 0 or self._elapsed() >= self._seconds:
             self._take()
 
     def _elapsed(self) -> float:

@@ -29,7 +29,8 @@ class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
     """Mixin for off-policy algorithms with compiled updates, see `CompiledUpdates`.
 
     Transitions of vectors go into a `PackedReplayBuffer`, on a GPU into a `DeviceReplayBuffer`, where no
-    other class is asked for. While learning, actors of dense layers act without a module's overhead: the same samples, the same actions.
+    other class is asked for. While learning, actors of dense layers act without a module's overhead: the same
+    samples, the same actions.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -78,6 +79,16 @@ class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
                 actions = outputs.reshape((-1, *(self.action_space.shape or ())))
                 return self.policy.unscale_action(actions), None
         return super().predict(observation, state, episode_start, deterministic)
+
+    def get_parameters(self) -> dict[str, dict[str, Any]]:
+        """Return weights and optimiser states as Stable-Baselines3 does, fit for files.
+
+        Returns:
+            State dictionaries by name. Tensors that are parts of a stack of several seeds are copied, since
+            torch would write the whole of it.
+        """
+        parameters: dict[str, dict[str, Any]] = super().get_parameters()
+        return {name: _with_memory_of_its_own(state) for name, state in parameters.items()}
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
@@ -146,3 +157,13 @@ def trained(network: torch.nn.Module) -> list[torch.nn.Parameter]:
         network: Any module.
     """
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+
+def _with_memory_of_its_own(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return type(tree)((key, _with_memory_of_its_own(value)) for key, value in tree.items())
+    if isinstance(tree, list):
+        return [_with_memory_of_its_own(value) for value in tree]
+    if isinstance(tree, torch.Tensor) and tree.untyped_storage().nbytes() > tree.nbytes:
+        return tree.detach().clone()
+    return tree

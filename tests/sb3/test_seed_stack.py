@@ -336,6 +336,11 @@ def test_its_agents_can_be_saved_and_loaded(tmp_path):
         stack.agents[1].predict(observation, deterministic=True)[0],
     )
     assert float(loaded.critic.optimizer.state_dict()["state"][0]["step"]) == 20
+    # Of the stack's tensors only the agent's own parts.
+    alone = HyperTD3("MlpPolicy", PointEnv(), **copy.deepcopy({**SIZES, **KWARGS[HyperTD3]})).learn(30)
+    alone.save(tmp_path / "alone")
+    sizes = [(tmp_path / f"{name}.zip").stat().st_size for name in ("seed", "alone")]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.1)
 
 
 @pytest.mark.slow
