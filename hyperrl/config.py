@@ -54,7 +54,8 @@ class RunConfig:
         n_envs: Number of environments stepped together, of each seed.
         seeds: How many seeds are trained at once in one process, from `seed` on; see `hyperrl.SeedStack`.
             Steps and evaluations are those of each seed.
-        threads: CPU threads of torch. One is the fastest for small networks.
+        threads: CPU threads of torch, at most as many as there are cores. One is the fastest for small
+            networks, and holds whatever OMP_NUM_THREADS says.
         policy: "MlpPolicy", "CnnPolicy" or "MultiInputPolicy".
         eval_episodes: Episodes of each evaluation.
         eval_every: Steps between evaluations while training; 0 evaluates before and after only.

@@ -192,27 +192,10 @@ def _is_native(env_id: str, env_kwargs: Mapping[str, Any]) -> bool:
 
     argument = unsupported(env_id, env_kwargs)
     if argument is not None:
-        warnings.warn(
-            f"{env_id} is simulated by Gymnasium's own environments, since native ones do not take {argument}",
-            stacklevel=4,
+        sentence = (
+            f"{env_id} is simulated by Gymnasium's own environments: native ones do not take {argument}"
         )
-    return argument is None
-
-
-def _is_native(env_id: str, env_kwargs: Mapping[str, Any]) -> bool:
-    """Whether native environments can stand for those that Gymnasium builds, which took these arguments."""
-    from hyperrl_envs.native import supports
-
-    if not supports(env_id):
-        return False
-    from hyperrl_envs.native.build import unsupported
-
-    argument = unsupported(env_id, env_kwargs)
-    if argument is not None:
-        warnings.warn(
-            f"{env_id} is simulated by Gymnasium's own environments, since native ones do not take {argument}",
-            stacklevel=4,
-        )
+        warnings.warn(sentence, stacklevel=4)
     return argument is None
 
 

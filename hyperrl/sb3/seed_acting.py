@@ -87,6 +87,10 @@ class StackedActing:
         done.record()
         self._awaited = _Awaited(received, done)
 
+    def forget(self) -> None:
+        """Let go of what was asked for."""
+        self._awaited = None
+
     def explore(self, act: _Act, observations: NDArray[Any]) -> _Floats:
         """Return actions to learn from, those that were asked for if there are any.
 

@@ -223,6 +223,9 @@ class SeedStack(OffPolicyAlgorithm):
         """
         updates = max(0, total_timesteps - self.learning_starts) // self.envs_per_seed
         self.make_updates(self._one.compiles(updates))
+        if reset_num_timesteps:
+            # New episodes begin: what was asked for was for other observations.
+            self._acting.forget()
         super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
         self._learner.tensors.write_back()
         return self

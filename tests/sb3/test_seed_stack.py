@@ -255,6 +255,20 @@ def test_what_is_awaited_is_part_of_a_checkpoint():
         assert torch.equal(first.tensors()["noise"]["noise"][turn], second.tensors()["noise"]["noise"][turn])
 
 
+def test_actions_that_were_asked_for_are_not_those_of_new_episodes():
+    stack = stack_of(CompiledTD3, overlap=True, learning_starts=0).learn(20)
+    policies = [copy.deepcopy(agent.policy) for agent in stack.agents]
+    stack.env.seed(5)
+    first = stack.env.reset()
+    stack.env.seed(5)
+    stack.learn(1)
+    row = stack.replay_buffer.packed[20]
+    np.testing.assert_allclose(row[:, :3], first)
+    for index, policy in enumerate(policies):
+        action = policy.predict(first[index : index + 1], deterministic=True)[0]
+        np.testing.assert_allclose(row[index, 6:8], stack.policy.scale_action(action)[0], atol=1e-5)
+
+
 def test_an_agent_that_is_loaded_in_the_middle_is_what_learns_on():
     stack = stack_of(CompiledTD3).learn(30)
     other = stack_of(CompiledTD3, seeds=(8, 9)).learn(30)
