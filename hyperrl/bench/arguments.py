@@ -195,6 +195,16 @@ class PlotArguments:
 
 
 @dataclass(frozen=True)
+class CompareArguments:
+    """Compare the settings that sweeps varied by the returns of their finished runs, paired by seed."""
+
+    sweeps: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="DIR [DIR ...]")]]
+    """Folders of `hyperrl sweep`."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT / "compared"
+    """Folder for the results."""
+
+
+@dataclass(frozen=True)
 class CheckpointArguments:
     """Measure what checkpoints cost with a full replay buffer, beside Stable-Baselines3's."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from hyperrl.bench.arguments import (
     CheckpointArguments,
+    CompareArguments,
     FaultArguments,
     GPUArguments,
     GPULearningArguments,
@@ -236,6 +237,13 @@ def _faults(arguments: FaultArguments) -> int:
     return int(any(row["lost"] for row in rows if row["library"] == "hyperrl"))
 
 
+def _compare(arguments: CompareArguments) -> int:
+    from hyperrl.bench import compare, report
+
+    compare.publish(arguments.sweeps, report.open_folder(arguments.out))
+    return 0
+
+
 def _plot(arguments: PlotArguments) -> int:
     from hyperrl.bench import report
     from hyperrl.bench.curves import read_curves, summarise
@@ -280,6 +288,7 @@ _PARTS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "gpu-learning": (GPULearningArguments, _gpu_learning),
     "learning": (LearningArguments, _learning),
     "plot": (PlotArguments, _plot),
+    "compare": (CompareArguments, _compare),
     "checkpoint": (CheckpointArguments, _checkpoint),
     "faults": (FaultArguments, _faults),
 }
@@ -297,6 +306,7 @@ _USAGE = """usage: hyperrl bench [WORD] ...
   gpu-learning how soon several seeds, trained at once on a GPU, reach a return
   learning     learning curves of agents, environments and seeds, on several processes
   plot         pictures and a summary of learning curves
+  compare      returns of the settings of a sweep, paired by seed
   checkpoint   what a checkpoint with a full replay buffer costs
   faults       what is lost to faults: killed saves, full disks, flipped bits, NaN, dying workers
 
