@@ -22,7 +22,9 @@ from hyperrl.registry import agents
 from hyperrl.run import RunFolder
 from hyperrl.run.checkpoint import load_weights
 from hyperrl.run.files import write_text
+from hyperrl.run.manifest import available_cores
 from hyperrl.run.seeding import seeds_of_evaluation
+from hyperrl.run.settings import check_settings
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -65,6 +67,7 @@ def load_agent(
         The algorithm, with one environment and an empty replay buffer, and the steps that it was trained for.
 
     Raises:
+        RunFolderError: `run.toml` is not what the checkpoint was trained with.
         HyperRLError: The run has no such checkpoint, or it is damaged, or its agent is not installed.
     """
     saved = folder.checkpoint(checkpoint, replay=False)
@@ -74,6 +77,8 @@ def load_agent(
             f"{folder.path} trained {config.seeds} seeds at once: give the folder of one of them, "
             f"{folder.path / 'seeds' / str(config.seed)} for example, which is there when the run is finished"
         )
+    # What may change, the length of the run for example, changes nothing here.
+    check_settings(config, saved, folder.path / "run.toml")
     cls = agents.get(config.agent)
     check_agent_kwargs(config.agent, cls, config.policy, config.agent_kwargs, config.steps)
     venv = make_vec_env(config.env, config.env_kwargs, 1, 0)
@@ -117,7 +122,7 @@ def evaluate(
     folder = RunFolder.open(run_dir)
     config = folder.config()
     seeds = seeds_of_evaluation(config.seed, seed, count)
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(min(config.threads, available_cores()))
     agent, steps = load_agent(folder, checkpoint)
     env = make_env(config.env, config.env_kwargs)
     try:

@@ -17,10 +17,12 @@ from hyperrl.evaluation.rollout import play_episodes
 from hyperrl.registry import agents
 from hyperrl.run import Run, RunFolder
 from hyperrl.run.checkpoint import Checkpoints
+from hyperrl.run.manifest import available_cores
 from hyperrl.run.seeding import seeds_of_run
 from hyperrl.run.session import run_session
 from hyperrl.run.settings import check_settings
 from hyperrl.run.store import Checkpoint
+from hyperrl.run.threads import check_threads, computing_with
 from hyperrl.seed_runs import build_stack, evaluate_stack, seeds_without_folder, write_seed_folders
 
 if TYPE_CHECKING:
@@ -34,9 +36,10 @@ def check(config: RunConfig) -> None:
         config: The run's configuration.
 
     Raises:
-        HyperRLError: A name is unknown, an argument is wrong, the environment does not fit the agent, or the
-            device is missing.
+        HyperRLError: A name is unknown, an argument is wrong, the environment does not fit the agent, the
+            device is missing, or there are fewer cores than threads.
     """
+    check_threads(config.threads)
     _close_envs(_build(config, *_prepare(config)))
 
 
@@ -55,16 +58,17 @@ def train(config: RunConfig) -> Run:
         HyperRLError: The configuration cannot be trained (nothing was written), a value became NaN or
             infinite, or an environment failed.
     """
+    check_threads(config.threads)
     cls, agent_kwargs = _prepare(config)
     place = RunFolder.place(config)
-    torch.set_num_threads(config.threads)
-    agent = _build(config, cls, agent_kwargs)
-    try:
-        folder = RunFolder.create(config, place)
-        with folder.lock:
-            return _session(agent, config, folder, None)
-    finally:
-        _close_envs(agent)
+    with computing_with(config.threads):
+        agent = _build(config, cls, agent_kwargs)
+        try:
+            folder = RunFolder.create(config, place)
+            with folder.lock:
+                return _session(agent, config, folder, None)
+        finally:
+            _close_envs(agent)
 
 
 def resume(run_dir: str | Path, steps: int | None = None) -> Run:
@@ -103,15 +107,16 @@ def resume(run_dir: str | Path, steps: int | None = None) -> Run:
         finished = _finished(folder, config, checkpoint)
         if finished is not None:
             return finished
+        check_threads(config.threads)
         cls, agent_kwargs = _prepare(config)
-        torch.set_num_threads(config.threads)
-        agent = _build(config, cls, agent_kwargs)
-        try:
-            folder.note_resume(checkpoint.steps)
-            folder.change_steps(config)
-            return _session(agent, config, folder, checkpoint)
-        finally:
-            _close_envs(agent)
+        with computing_with(config.threads):
+            agent = _build(config, cls, agent_kwargs)
+            try:
+                folder.note_resume(checkpoint.steps)
+                folder.change_steps(config)
+                return _session(agent, config, folder, checkpoint)
+            finally:
+                _close_envs(agent)
 
 
 def restore_agent(run_dir: str | Path, checkpoint: str = "latest") -> BaseAlgorithm:
@@ -131,7 +136,7 @@ def restore_agent(run_dir: str | Path, checkpoint: str = "latest") -> BaseAlgori
     folder = RunFolder.open(run_dir)
     config = folder.config()
     saved = folder.checkpoint(checkpoint)
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(min(config.threads, available_cores()))
     agent = _build(config, *_prepare(config))
     try:
         # Restoring is part of a run's loop, which begins with an observation to act upon.

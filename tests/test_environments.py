@@ -1,10 +1,15 @@
+import warnings
+
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv
 
-from hyperrl.environments import check_spaces, make_env, make_vec_env
+from hyperrl.config import RunConfig
+from hyperrl.environments import check_spaces, make_env, make_training_envs, make_vec_env
 from hyperrl.errors import ConfigError, MissingExtraError, UnknownNameError, UnsupportedSpaceError
+from hyperrl_envs.native import NativeMujocoVecEnv
 
 
 class Spaces(gym.Env):
@@ -116,3 +121,33 @@ def test_unbounded_actions_are_refused():
 def test_a_policy_that_does_not_fit_the_observations_is_refused(observations, policy, right):
     with pytest.raises(UnsupportedSpaceError, match=f"use {right}"):
         check_spaces(Spaces(observations, BOX), "td3", policy)
+
+
+@pytest.mark.parametrize(
+    ("env_kwargs", "argument"),
+    [
+        ({"disable_env_checker": True}, "disable_env_checker"),
+        ({"render_mode": "rgb_array_list"}, "render_mode = "),
+    ],
+)
+def test_what_only_gymnasium_takes_is_simulated_by_gymnasium(env_kwargs, argument):
+    config = RunConfig("td3", "Hopper-v5", env_kwargs={"max_episode_steps": 7, **env_kwargs})
+    with pytest.warns(
+        UserWarning, match=f"Hopper-v5 is simulated by Gymnasium's own .*: native ones do not take {argument}"
+    ):
+        venv = make_training_envs(config, 0)
+    assert isinstance(venv, DummyVecEnv)
+    assert venv.envs[0].spec.max_episode_steps == 7
+    venv.close()
+
+
+def test_what_native_environments_take_is_simulated_natively():
+    config = RunConfig("td3", "Hopper-v5", env_kwargs={"max_episode_steps": 7, "render_mode": "rgb_array"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        venv = make_training_envs(config, 0)
+    assert isinstance(venv, NativeMujocoVecEnv)
+    venv.close()
+    # A wrong value is no reason for another simulation.
+    with pytest.raises(ConfigError, match="reset_noise_scale"):
+        make_training_envs(RunConfig("td3", "Hopper-v5", env_kwargs={"reset_noise_scale": -1.0}), 0)

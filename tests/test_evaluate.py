@@ -94,7 +94,13 @@ def test_wrong_numbers_of_episodes_are_refused(run, episodes):
         evaluate(run.path, episodes)
 
 
-def test_a_run_whose_configuration_does_not_fit_its_weights_is_refused(run):
+@pytest.fixture
+def trained_so(monkeypatch):
+    """Whatever `run.toml` says: the run was trained with that."""
+    monkeypatch.setattr(sys.modules["hyperrl.evaluate"], "check_settings", lambda *_: [])
+
+
+def test_a_run_whose_configuration_does_not_fit_its_weights_is_refused(run, trained_so):
     config = run.config()
     kwargs = {**config.agent_kwargs, "policy_kwargs": {"net_arch": [17, 16]}}
     (run.path / "run.toml").write_text(dataclasses.replace(config, agent_kwargs=kwargs).to_toml())
@@ -102,14 +108,14 @@ def test_a_run_whose_configuration_does_not_fit_its_weights_is_refused(run):
         evaluate(run.path, 1)
 
 
-def test_a_run_of_an_agent_that_is_gone_is_refused(run):
+def test_a_run_of_an_agent_that_is_gone_is_refused(run, trained_so):
     text = (run.path / "run.toml").read_text()
     (run.path / "run.toml").write_text(text.replace('"td3"', '"td33"'))
     with pytest.raises(UnknownNameError, match="unknown agent 'td33', did you mean 'td3'"):
         evaluate(run.path, 1)
 
 
-def test_a_run_whose_agent_cannot_be_built_is_refused(run):
+def test_a_run_whose_agent_cannot_be_built_is_refused(run, trained_so):
     config = run.config()
     kwargs = {**config.agent_kwargs, "replay_buffer_kwargs": {"no_such_argument": 1}}
     (run.path / "run.toml").write_text(dataclasses.replace(config, agent_kwargs=kwargs).to_toml())
@@ -127,3 +133,15 @@ def test_a_run_that_cannot_be_written_is_evaluated_all_the_same(run, monkeypatch
         result = evaluate(run.path, 2)
     assert result.file is None
     assert len(result.episodes) == 2
+
+
+def test_settings_that_are_not_those_of_the_checkpoint_are_refused(finished_run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished_run.folder.path, folder)
+    text = (folder / "run.toml").read_text()
+    # What may change makes no difference.
+    (folder / "run.toml").write_text(text.replace("eval_every = 100", "eval_every = 50"))
+    assert evaluate(folder, 1).steps == finished_run.steps
+    (folder / "run.toml").write_text(text.replace("Pendulum-v1", "MountainCarContinuous-v0"))
+    with pytest.raises(RunFolderError, match=r"env was Pendulum-v1 .* and is MountainCarContinuous-v0 now"):
+        evaluate(folder, 1)

@@ -11,6 +11,7 @@ from hyperrl.config import RunConfig
 from hyperrl.errors import ConfigError, HyperRLError, NonFiniteError, RunFolderError
 from hyperrl.registry import agents
 from hyperrl.run import RunFolder
+from hyperrl.run.manifest import available_cores
 from hyperrl.train import check, train
 
 
@@ -72,14 +73,15 @@ def test_evaluations_do_not_change_what_is_learned(finished_run, small_config, t
     assert same_weights(finished_run, train(config))
 
 
+@pytest.mark.skipif(available_cores() < 2, reason="needs two cores")
 def test_several_environments_and_threads(small_config, tmp_path):
-    threads = torch.get_num_threads()
+    before = torch.get_num_threads()
     config = dataclasses.replace(small_config, n_envs=3, threads=2, eval_every=0, out=str(tmp_path / "run"))
-    try:
-        assert train(config).steps == 300
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(threads)
+    with pytest.warns(UserWarning, match="the run computes with 2 threads"):
+        run = train(config)
+    assert run.steps == 300
+    assert run.folder.checkpoint().about["threads"] == 2
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize(

@@ -102,10 +102,11 @@ def _run_folder(arguments: GradientQualityArguments) -> _Subject:
     from hyperrl.environments import make_env
     from hyperrl.evaluate import load_agent
     from hyperrl.run import RunFolder
+    from hyperrl.run.manifest import available_cores
 
     folder = RunFolder.open(arguments.run)
     config = folder.config()
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(min(config.threads, available_cores()))
     model, steps = load_agent(folder, arguments.checkpoint)
     return _Subject(
         model,

@@ -35,8 +35,8 @@ class CompiledFunction:
             in place and returns a nested structure of tensors.
         name: What it is called in warnings.
         compiled: Whether to compile it; otherwise calls go to the function itself, which computes the same.
-        strict: Whether calls raise `NotCompiledError` where it cannot be compiled; otherwise a warning says so
-            and they go to the function itself.
+        strict: Whether calls raise `NotCompiledError` where it cannot be compiled; otherwise a warning says
+            so and they go to the function itself.
 
     Attributes:
         fallback: Why it could not be compiled; None if it was, or was not meant to be.

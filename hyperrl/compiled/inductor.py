@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -52,6 +51,5 @@ def _compile(graph: fx.GraphModule, arguments: Sequence[Tensor]) -> Callable[...
     # torch keeps what it compiled on disk only where it can note assumptions on shapes.
     fake = FakeTensorMode(shape_env=ShapeEnv(assume_static_by_default=True))
     with tracing(TracingContext(fake)), cache_folder():
-        compiled: Any = torch._inductor.compile(graph, list(arguments))
-    assert callable(compiled)
+        compiled: Callable[..., Sequence[Tensor]] = torch._inductor.compile(graph, list(arguments))
     return compiled

@@ -74,7 +74,7 @@ def _writable_folder(caches: str | None, home: str | None) -> Path | None:
         # RuntimeError is what `Path.home` raises for a user without a home.
         reason = getattr(error, "strerror", None) or error
         warnings.warn(
-            f"what is compiled is kept in a temporary folder, since the cache folder cannot be used: {reason}",
+            f"what is compiled is kept in a temporary folder, as the cache folder cannot be used: {reason}",
             CompileWarning,
             stacklevel=2,
         )

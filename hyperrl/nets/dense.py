@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
+from hyperrl.errors import ConfigError
+
+_VARIABLE = "HYPERRL_ONEDNN"
 # Below so many multiplications the Python side of a custom function costs more than it saves.
 _LARGE = 2**25
 
@@ -38,15 +42,28 @@ def _fits(x: Tensor) -> bool:
     # The compiler has no use for oneDNN's operator.
     if torch.compiler.is_compiling() or get_proxy_mode() is not None:
         return False
-    return slow_blas() and not torch._C._are_functorch_transforms_active()
+    return prefers_onednn() and not torch._C._are_functorch_transforms_active()
 
 
 @cache
-def slow_blas() -> bool:
-    """Whether MKL, which takes an AVX2 path on processors of other makers, runs on one that has AVX-512."""
-    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.backends.mkldnn.is_available():
+def prefers_onednn() -> bool:
+    """Whether oneDNN multiplies large matrices here rather than the BLAS of torch.
+
+    By itself where MKL, which takes an AVX2 path on processors of other makers, runs on one that has AVX-512.
+    That goes by the maker's name and is never measured, so that a run computes the same bits however busy the
+    machine is. `HYPERRL_ONEDNN=1` or `0` in the environment decides otherwise.
+
+    Raises:
+        ConfigError: The variable has another value.
+    """
+    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return False
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    wish = os.environ.get(_VARIABLE, "")
+    if wish:
+        if wish not in ("0", "1"):
+            raise ConfigError(f"{_VARIABLE} must be 0 or 1, got {wish!r}")
+        return wish == "1"
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False
     try:
         return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ from hyperrl.errors import CheckpointCorruptError, CheckpointError, HyperRLError
 from hyperrl.run.manifest import package_versions
 from hyperrl.run.replay import ReplayLog
 from hyperrl.run.rotation import RemovalError
-from hyperrl.run.segments import SegmentLostError
+from hyperrl.run.segments import SegmentLostError, SegmentUnreadableError
 from hyperrl.run.state import capture, restore
 from hyperrl.run.store import Checkpoint, CheckpointStore, Segment
 
@@ -52,6 +52,8 @@ class Checkpoints:
         buffer = getattr(agent, "replay_buffer", None)
         self._replay = None if buffer is None else ReplayLog(buffer)
         self._last_warning = -float("inf")
+        # Whether the last attempt failed for a piece of the replay buffer that could not be read.
+        self._was_unreadable = False
         self.saved_steps = self.best_steps = -1
         self.problem: str | None = None
 
@@ -135,11 +137,16 @@ class Checkpoints:
         steps = self._agent.num_timesteps
         try:
             attempt()
-        except SegmentLostError as error:
-            # Somebody has removed or replaced older pieces of the buffer: it is all still here.
+        except (SegmentLostError, SegmentUnreadableError) as error:
+            # What the system refuses to read may be as good as ever in a minute.
+            if isinstance(error, SegmentUnreadableError) and not self._was_unreadable:
+                self._was_unreadable = True
+                raise
+            # Older pieces of the buffer are gone, replaced or out of reach: it is all still here.
             warnings.warn(f"{error}; the whole replay buffer is written again", stacklevel=3)
             self._replay = ReplayLog(self._agent.replay_buffer)  # type: ignore[attr-defined]
             attempt()
+        self._was_unreadable = False
 
     def _without_checkpoint(self, problem: str) -> str:
         kept = (

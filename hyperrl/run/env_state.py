@@ -49,6 +49,10 @@ _PART_MEMORY: dict[type, tuple[str, ...]] = {
     StackedObservations: ("stacked_obs", "sub_stacked_observations"),
 }
 
+# The layers at the bottom of a run's environments.
+_GYMNASIUM = "stable_baselines3.common.vec_env.dummy_vec_env.DummyVecEnv"
+_NATIVE = "hyperrl_envs.native.vec_env.NativeMujocoVecEnv"
+
 
 def capture(vec_env: VecEnv) -> dict[str, Any]:
     """Capture the state of a vectorised environment, or why there is none.
@@ -171,6 +175,11 @@ def _check_known(layer: VecEnv) -> None:
 
 def _check_same_kind(layers: list[VecEnv], state: Mapping[str, Any]) -> None:
     found = [class_name(layer) for layer in layers]
+    if found[-1] == _NATIVE and _GYMNASIUM in state["layers"]:
+        raise CheckpointError(
+            "the checkpoint's environments were simulated by Gymnasium, as an older hyperrl did by itself, "
+            "and cannot go on natively: set native = false in the run's run.toml"
+        )
     if found != state["layers"] or layers[0].num_envs != state["count"]:
         raise CheckpointError(
             f"the checkpoint is of {state['count']} environments in {' > '.join(state['layers'])} and cannot "

@@ -202,6 +202,12 @@ class ReplayLog:
 
     def _check_fits(self, state: Mapping[str, Any]) -> None:
         here, there = self._kind(), state["kind"]
+        if "packed" in here and "packed" not in there:
+            raise CheckpointError(
+                "the checkpoint's replay buffer is that of an older hyperrl, which did not keep transitions "
+                "in packed rows: continue the run with the version that wrote it, or train it anew; hyperrl "
+                "evaluate still measures it"
+            )
         for name in {**there, **here}:
             was, is_here = there.get(name, "missing"), here.get(name, "missing")
             if was != is_here:

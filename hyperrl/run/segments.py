@@ -20,6 +20,7 @@ from safetensors.numpy import load
 from hyperrl.errors import CheckpointCorruptError, StateError
 from hyperrl.run.files import FILES, Files, make_folders, write_parts
 from hyperrl.run.members import Segment, is_segment_name, read_member
+from hyperrl.run.reading import UnreadableError
 
 # NumPy's name of a type and that of safetensors.
 _TYPES = {
@@ -43,6 +44,10 @@ _TYPES = {
 
 class SegmentLostError(CheckpointCorruptError):
     """A segment that a checkpoint is to refer to is missing, or is not what was written."""
+
+
+class SegmentUnreadableError(UnreadableError):
+    """The system refuses to read a segment that a checkpoint is to refer to; it may be as good as ever."""
 
 
 def write_segment(folder: Path, arrays: Mapping[str, np.ndarray], files: Files = FILES) -> Segment:

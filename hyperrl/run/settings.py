@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hyperrl.config import RunConfig
+from hyperrl.config import RunConfig, parse_toml
 from hyperrl.errors import RunFolderError
 from hyperrl.run.contents import Checkpoint
 
 # What may change between two processes of a run, for its length, its speed or what is said of it.
 _MAY_CHANGE = frozenset(
     {
+        "agent_kwargs.compile",
         "checkpoint_every",
         "device",
         "eval_episodes",
@@ -58,13 +59,18 @@ def check_settings(config: RunConfig, checkpoint: Checkpoint, file: Path) -> lis
     text = checkpoint.about.get("settings")
     if text is None:
         return []
-    then = dict(_flat(RunConfig.from_toml(text, f"the copy of the settings in {checkpoint.path}")))
+    source = f"the copy of the settings in {checkpoint.path}"
+    table = parse_toml(text, source)
+    then = dict(_flat(RunConfig.from_mapping(table)))
     now = dict(_flat(dataclasses.replace(config, out=None)))
     notes = []
     for name in {**then, **now}:
         was, is_now = (values.get(name, "not there") for values in (then, now))
         # Of two that are NaN, neither equals the other.
         if was == is_now or repr(was) == repr(is_now):
+            continue
+        # In checkpoints from before there was a choice; the environments themselves know what they were.
+        if name == "native" and name not in table:
             continue
         difference = f"{name} was {was} when the checkpoint {checkpoint.name} was written and is {is_now} now"
         if name not in _MAY_CHANGE:

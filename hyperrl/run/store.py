@@ -51,7 +51,7 @@ from hyperrl.run.rotation import (
     rotate,
     tidy,
 )
-from hyperrl.run.segments import SegmentLostError, read_segment, write_segment
+from hyperrl.run.segments import SegmentLostError, SegmentUnreadableError, read_segment, write_segment
 
 __all__ = ["Checkpoint", "CheckpointStore", "Segment"]
 
@@ -109,6 +109,7 @@ class CheckpointStore:
             BoundsError: `steps` is negative.
             StateError: A weight or a part of the state cannot be saved; nothing was written.
             SegmentLostError: A segment is not there any more, or is another file; nothing was written.
+            SegmentUnreadableError: The system refuses to read a segment; nothing was written.
             CheckpointError: A segment has a name that this store gives to none; nothing was written.
             RemovalError: The checkpoint is written, but older ones could not be removed.
             OSError: The disk refuses. "latest" still can be loaded: it is the one before.
@@ -221,8 +222,8 @@ class CheckpointStore:
                 raise CheckpointError(f"{segment.name!r} is not the name of a replay segment of this store")
             try:
                 members.check_member_size(self.folder / REPLAY, segment)
-            except UnreadableError:
-                raise
+            except UnreadableError as error:
+                raise SegmentUnreadableError(str(error)) from error
             except CheckpointCorruptError as error:
                 raise SegmentLostError(f"no checkpoint can refer to a replay segment: {error}") from error
 

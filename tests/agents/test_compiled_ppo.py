@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 import hyperrl_agents.baselines.ppo as baseline
 from hyperrl import CompiledPPO
-from hyperrl.compiled import CompileWarning
+from hyperrl.compiled import CompiledFunction, CompileWarning, NotCompiledError
 from hyperrl.errors import ConfigError, NonFiniteError
 from hyperrl.presets import resolve
 from hyperrl.testing import check_agent
@@ -27,13 +27,19 @@ from tests.sb3.toys import DictEnv, ImageEnv, PointEnv
 
 SIZES = {"n_steps": 16, "batch_size": 8, "n_epochs": 3, "seed": 3, "device": "cpu"}
 ragged = pytest.mark.filterwarnings("ignore:You have specified a mini-batch size")
-uncompiled = pytest.mark.filterwarnings("ignore::hyperrl.compiled.CompileWarning")
 
 
 @pytest.fixture
-def no_compiler(monkeypatch):
-    """What would be compiled runs as it is written."""
-    monkeypatch.setattr("hyperrl.compiled.graph.missing_compiler", lambda: "there is no compiler")
+def as_written(monkeypatch):
+    """What would be compiled runs as it is written; returns the names of what did."""
+    ran = set()
+
+    def run(self, inputs):
+        ran.add(self._name)
+        return self._function(self._state, inputs)
+
+    monkeypatch.setattr(CompiledFunction, "__call__", run)
+    return ran
 
 
 def build(cls, env=PointEnv, policy="MlpPolicy", venv=None, **kwargs):
@@ -101,9 +107,8 @@ def test_without_compiling_every_bit_is_that_of_stable_baselines3(options):
 
 
 @ragged
-@uncompiled
 @variants
-def test_the_functions_that_are_compiled_compute_what_stable_baselines3_computes(options, no_compiler):
+def test_the_functions_that_are_compiled_compute_what_stable_baselines3_computes(options, as_written):
     theirs, ours = build(PPO, **options), build(CompiledPPO, compile=True, **options)
     start = {name: value.clone() for name, value in theirs.policy.state_dict().items()}
     expected = learned(theirs)
@@ -114,7 +119,7 @@ def test_the_functions_that_are_compiled_compute_what_stable_baselines3_computes
     assert_same(found, expected)
     assert any(not th.equal(start[name], found[name]) for name in found)
     assert ours._n_updates == theirs._n_updates
-    assert ours._compiled[0].update._graph.fallback == "there is no compiler"
+    assert "the update of CompiledPPO" in as_written
     logged, their_log = (dict(model.logger.name_to_value) for model in (ours, theirs))
     assert logged.keys() == their_log.keys()
     assert len(logged) >= 9
@@ -128,8 +133,7 @@ def test_the_functions_that_are_compiled_compute_what_stable_baselines3_computes
     assert steps[0] == steps[1] > 0
 
 
-@uncompiled
-def test_normalised_observations_and_rewards(no_compiler):
+def test_normalised_observations_and_rewards(as_written):
     def model(cls, **kwargs):
         return build(cls, venv=VecNormalize(make_vec_env(PointEnv, n_envs=2, seed=0)), **kwargs)
 
@@ -160,8 +164,7 @@ class Recorder(BaseCallback):
         return self.num_timesteps < self.last
 
 
-@uncompiled
-def test_callbacks_see_what_stable_baselines3s_see(no_compiler):
+def test_callbacks_see_what_stable_baselines3s_see(as_written):
     ours, theirs = Recorder(), Recorder()
     learned(build(CompiledPPO, compile=True), callback=ours)
     learned(build(PPO), callback=theirs)
@@ -176,9 +179,8 @@ def test_callbacks_see_what_stable_baselines3s_see(no_compiler):
             np.testing.assert_allclose(one[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
-@uncompiled
 @pytest.mark.parametrize("last", [6, 40])
-def test_a_callback_can_end_a_rollout(no_compiler, last):
+def test_a_callback_can_end_a_rollout(as_written, last):
     model = build(CompiledPPO, compile=True)
     model.learn(100, callback=Recorder(last))
     assert model.num_timesteps == last
@@ -186,8 +188,7 @@ def test_a_callback_can_end_a_rollout(no_compiler, last):
     assert model._n_updates == 3 * (last // 32)
 
 
-@uncompiled
-def test_an_action_that_is_not_finite_reaches_no_environment(no_compiler):
+def test_an_action_that_is_not_finite_reaches_no_environment(as_written):
     model = build(CompiledPPO, compile=True)
     with th.no_grad():
         model.policy.action_net.bias[0] = math.nan
@@ -195,8 +196,7 @@ def test_an_action_that_is_not_finite_reaches_no_environment(no_compiler):
         model.learn(32)
 
 
-@uncompiled
-def test_every_promise_of_an_agent_holds_for_what_is_compiled(no_compiler):
+def test_every_promise_of_an_agent_holds_for_what_is_compiled(as_written):
     check_agent(CompiledPPO, PointEnv, agent_kwargs={"compile": True, "batch_size": 8})
 
 
@@ -234,6 +234,28 @@ def test_updates_are_counted_before_they_are_made(capsys):
     model.learn(64)
     assert "not compiling the updates, of which about 18 are to be made" in capsys.readouterr().err
     assert model.compiles(20_000)
+
+
+@pytest.mark.parametrize("fails", ["the acting", "the update"])
+def test_where_compiling_fails_it_learns_as_in_stable_baselines3_from_there_on(fails, monkeypatch):
+    """Bit by bit, and random numbers drawn for a graph are not lost."""
+
+    def run(self, inputs):
+        if self._name.startswith(fails):
+            raise NotCompiledError(f"{self._name} could not be compiled: no reason")
+        return self._function(self._state, inputs)
+
+    monkeypatch.setattr(CompiledFunction, "__call__", run)
+    with pytest.warns(
+        CompileWarning, match=f"{fails} of CompiledPPO .*; the ordinary updates are made"
+    ) as told:
+        found = learned(build(CompiledPPO, compile=True))
+    assert len([warning for warning in told if warning.category is CompileWarning]) == 1
+    expected = learned(build(PPO))
+    if fails == "the acting":
+        assert all(th.equal(found[name], expected[name]) for name in expected)
+    else:
+        assert_same(found, expected)
 
 
 def test_losses_by_hand():

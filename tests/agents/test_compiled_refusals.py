@@ -2,6 +2,7 @@
 
 import copy
 import re
+import warnings
 
 import gymnasium as gym
 import numpy as np
@@ -14,11 +15,14 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import nn
 
 from hyperrl.bench.update import SpacesOnly
+from hyperrl.compiled import CompiledFunction, CompileWarning, NotCompiledError
 from hyperrl.errors import ConfigError, UnknownNameError
 from hyperrl.sb3.packed_buffer import PackedReplayBuffer
 from hyperrl_agents.compiled_sac import CompiledSAC
 from hyperrl_agents.compiled_td3 import CompiledTD3
-from tests.agents.test_compiled import build
+from hyperrl_agents.hyper_sac import HyperSAC
+from hyperrl_agents.hyper_td3 import HyperTD3
+from tests.agents.test_compiled import AGENTS, build, parameters, update
 from tests.sb3.toys import SMALL, PointEnv
 
 
@@ -88,11 +92,68 @@ def test_replaced_parts_and_constants_make_new_graphs(what):
     assert model._updates() is not first
 
 
+@pytest.mark.parametrize("cls", [HyperTD3, HyperSAC])
+def test_buffers_are_read_by_the_graphs_where_they_are(cls):
+    model = build(cls, compile=True)
+    model.critic.register_buffer("scale", torch.ones(1))
+    made = model._updates()
+    graphs = [part for part in vars(made).values() if isinstance(part, CompiledFunction)]
+    graphs += getattr(made, "_graphs", {}).values()
+    assert graphs
+    for _ in range(2):
+        model._updates()
+        for graph in graphs:
+            assert any(leaf is model.critic.scale for leaf in graph._state_leaves)
+        model.critic.scale = torch.zeros(1)
+
+
 def test_a_changed_optimiser_of_the_temperature_makes_new_graphs():
     model = build(CompiledSAC, compile=True)
     first = model._updates()
     model.ent_coef_optimizer.param_groups[0]["betas"] = (0.5, 0.9)
     assert model._updates() is not first
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Let graphs whose names begin so fail to compile, and the others run as they are written."""
+
+    def fail(beginning):
+        def run(self, inputs):
+            if self._name.startswith(beginning):
+                raise NotCompiledError(f"{self._name} could not be compiled: no reason")
+            return self._function(self._state, inputs)
+
+        monkeypatch.setattr(CompiledFunction, "__call__", run)
+
+    return fail
+
+
+@pytest.mark.parametrize("cls", AGENTS)
+def test_where_compiling_fails_every_bit_is_that_of_ordinary_updates(cls, failing):
+    failing("the ")
+    ours, ordinary = build(cls, compile=True), build(cls, compile=False)
+    with pytest.warns(CompileWarning, match="the ordinary updates are made"):
+        update(ours, 2, seed=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CompileWarning)  # Once is enough.
+        update(ours, 2, seed=1)
+    for _ in range(2):
+        update(ordinary, 2, seed=1)
+    torch.testing.assert_close(parameters(ours), parameters(ordinary), rtol=0, atol=0)
+    assert (
+        ours.logger.name_to_value["train/critic_loss"] == ordinary.logger.name_to_value["train/critic_loss"]
+    )
+
+
+def test_where_the_actors_graph_fails_the_critics_are_not_updated_twice(failing):
+    failing("the actor")
+    ours, ordinary = build(CompiledTD3, compile=True), build(CompiledTD3, compile=False)
+    before = parameters(ours)
+    with pytest.warns(CompileWarning, match="the actor's update of CompiledTD3"):
+        update(ours, 2, seed=1)
+    update(ordinary, 2, seed=1)
+    assert (parameters(ours) - parameters(ordinary)).norm() / (parameters(ordinary) - before).norm() < 1e-4
 
 
 def test_a_frozen_actor_does_not_stop_ordinary_updates():

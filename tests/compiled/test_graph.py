@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from hyperrl.compiled import CompiledFunction, CompileWarning
-from hyperrl.compiled.toolchain import use_cache_folder
+from hyperrl.compiled import Buffers, CompiledFunction, CompileWarning, NotCompiledError
 from hyperrl.nets import dense
 
 FACTOR = np.float64(3.0)
@@ -96,6 +96,48 @@ def test_what_cannot_be_traced_warns_once_and_runs_as_it_is_written():
     torch.testing.assert_close(second["value"], torch.zeros(2))
 
 
+def test_a_strict_function_raises_before_anything_is_computed():
+    def depends_on_data(state, inputs):
+        state.add_(1)
+        return {"value": inputs if bool(inputs.sum() > 0) else state}
+
+    function = CompiledFunction(depends_on_data, "the odd function", strict=True)
+    state = torch.zeros(2)
+    function.bind(state)
+    for _ in range(2):
+        with pytest.raises(NotCompiledError):
+            function(torch.ones(2))
+    assert state.tolist() == [0, 0]
+
+
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("factor", torch.ones(2))
+
+    def forward(self, x):
+        return self.factor * x
+
+
+def test_buffers_are_read_where_they_are():
+    module = Scaled()
+    buffers = Buffers([module, module])
+    function = CompiledFunction(lambda state, inputs: {"y": state + module(inputs)}, "a product")
+    state, x = torch.zeros(2), torch.tensor([1.0, 2.0])
+    function.bind(state, buffers=buffers)
+    assert function(x)["y"].tolist() == [1, 2]
+    module.factor.fill_(3)
+    assert function(x)["y"].tolist() == [3, 6]
+    module.load_state_dict({"factor": torch.tensor([4.0, 5.0])})
+    assert function(x)["y"].tolist() == [4, 10]
+    module.factor = torch.tensor([6.0, 7.0])
+    function.bind(state, buffers=buffers)
+    assert function(x)["y"].tolist() == [6, 14]
+    # Tracing has left the module as it was.
+    assert module.factor.tolist() == [6, 7]
+    assert len(function._graphs) == 1
+
+
 SCRIPT = """
 import torch, warnings
 from hyperrl.compiled import CompiledFunction
@@ -122,38 +164,8 @@ def test_without_a_compiler_a_sentence_says_what_to_install(tmp_path):
     assert message.endswith("there is no C++ compiler: install g++ or clang++, or set the variable CXX")
 
 
-@pytest.mark.slow
-def test_what_was_compiled_is_kept_in_the_users_cache_folder(tmp_path):
-    environment = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}
-    root = Path(__file__).parents[2]
-    subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        env={**environment, "XDG_CACHE_HOME": str(tmp_path)},
-        cwd=root,
-        check=True,
-    )
-    assert any((tmp_path / "hyperrl" / "torchinductor").rglob("*.so"))
-
-
-@pytest.mark.parametrize(
-    ("variables", "folder"),
-    [
-        ({"XDG_CACHE_HOME": "/a/cache"}, "/a/cache/hyperrl/torchinductor"),
-        ({"HOME": "/a/home"}, "/a/home/.cache/hyperrl/torchinductor"),
-        ({"XDG_CACHE_HOME": "/a/cache", "TORCHINDUCTOR_CACHE_DIR": "/of/my/own"}, "/of/my/own"),
-    ],
-)
-def test_the_cache_folder(monkeypatch, variables, folder):
-    for name in ("XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert use_cache_folder() == Path(folder)
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == folder
-
-
 def test_products_that_are_large_enough_for_onednn_are_captured_all_the_same(monkeypatch):
-    monkeypatch.setattr(dense, "slow_blas", lambda: True)
+    monkeypatch.setattr(dense, "prefers_onednn", lambda: True)
     monkeypatch.setattr(dense, "_LARGE", 1)
     function = CompiledFunction(lambda state, inputs: {"y": dense.matmul(inputs, state)}, "a product")
     state, inputs = torch.randn(4, 3), torch.randn(5, 4)

@@ -33,7 +33,6 @@ EPISODE = 50  # Steps of an episode, so that some end while training.
 every_agent = pytest.mark.parametrize("agent", AGENTS)
 # What is the same code for all of them is tried on one of each family.
 two_agents = pytest.mark.parametrize("agent", ["hyper-td3", "sac"])
-one_and_three = pytest.mark.parametrize("n_envs", [1, N_ENVS])
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +74,15 @@ def run_in(server, arguments, out):
     return digests_of(out, STEPS)
 
 
-@one_and_three
-@every_agent
+# Several environments have all that one has; one alone is tried on every agent where time matters less.
+@pytest.mark.parametrize(
+    ("agent", "n_envs"),
+    [
+        *((agent, N_ENVS) for agent in AGENTS),
+        (AGENTS[0], 1),
+        *(pytest.param(agent, 1, marks=pytest.mark.slow) for agent in AGENTS[1:]),
+    ],
+)
 def test_the_same_seed_twice(server, small, expected, out, agent, n_envs):
     found = run_in(server, small(agent, out, n_envs), out)
     assert first_difference(found, expected(agent, n_envs)) is None

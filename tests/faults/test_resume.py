@@ -1,5 +1,6 @@
 """Killed anywhere, a run continues bit for bit (group B of the fault list), in real processes."""
 
+import itertools
 import json
 import os
 import random
@@ -17,6 +18,20 @@ from tests.faults.fork_server import wait_for
 from tests.faults.small_runs import AGENTS, digests_of
 
 EXIT_STATUS = {"SIGINT": 130, "SIGTERM": 143, "SIGUSR1": 75, "SIGKILL": -9}
+CHANGES = ("nothing", "hash seed", "working directory", "moved folder")
+
+
+def every(*columns, daily):
+    """All combinations; each that is not for every day is slow, because every one starts processes."""
+    return [
+        pytest.param(*row, marks=() if daily(*row) else pytest.mark.slow)
+        for row in itertools.product(*columns)
+    ]
+
+
+def is_on_a_diagonal(agent, other, others, shift=0):
+    """Choose as many pairs as there are agents, in which each agent and each of the others is there once."""
+    return (AGENTS.index(agent) + others.index(other) + shift) % len(others) == 0
 
 
 def saved_steps(out):
@@ -42,9 +57,18 @@ def assert_equal(out, expected):
     assert steps == ["steps", "0", "100", "200", "300", "320"]
 
 
-@pytest.mark.parametrize("n_envs", [1, 4])
-@pytest.mark.parametrize("number", list(EXIT_STATUS))
-@pytest.mark.parametrize("agent", AGENTS)
+# Every day each agent and each signal, with one environment and with several.
+@pytest.mark.parametrize(
+    ("agent", "number", "n_envs"),
+    every(
+        AGENTS,
+        EXIT_STATUS,
+        (1, 4),
+        daily=lambda agent, number, n_envs: is_on_a_diagonal(
+            agent, number, [*EXIT_STATUS], shift=n_envs // 4
+        ),
+    ),
+)
 def test_a_run_that_is_struck_once_ends_as_if_it_had_not_been(
     server, command, straight, tmp_path, agent, number, n_envs
 ):
@@ -62,9 +86,15 @@ def test_a_run_that_is_struck_once_ends_as_if_it_had_not_been(
     assert_equal(out, straight(agent, "Pendulum-v1", n_envs))
 
 
-@pytest.mark.parametrize("n_envs", [1, 4])
-@pytest.mark.parametrize("env", ["HalfCheetah-v5", "Hopper-v5"])
-@pytest.mark.parametrize("agent", ["hyper-td3", "hyper-sac"])
+@pytest.mark.parametrize(
+    ("agent", "env", "n_envs"),
+    every(
+        ["hyper-td3", "hyper-sac"],
+        ["HalfCheetah-v5", "Hopper-v5"],
+        [1, 4],
+        daily=lambda *case: case in (("hyper-td3", "HalfCheetah-v5", 4), ("hyper-sac", "Hopper-v5", 1)),
+    ),
+)
 def test_five_kills_in_a_row_change_nothing(server, command, straight, tmp_path, agent, env, n_envs):
     out = tmp_path / "run"
     random_number = random.Random(f"{agent} {env} {n_envs}")
@@ -78,8 +108,10 @@ def test_five_kills_in_a_row_change_nothing(server, command, straight, tmp_path,
     assert_equal(out, straight(agent, env, n_envs))
 
 
-@pytest.mark.parametrize("change", ["nothing", "hash seed", "working directory", "moved folder"])
-@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize(
+    ("agent", "change"),
+    every(AGENTS, CHANGES, daily=lambda agent, change: is_on_a_diagonal(agent, change, CHANGES)),
+)
 def test_a_run_continues_anywhere(command, straight, server, other_server, tmp_path, agent, change):
     out, elsewhere = tmp_path / "run", tmp_path / "a new place" / "rün"
     process = server.start(*command(agent, "Pendulum-v1", 1, out))
@@ -130,7 +162,9 @@ def test_a_job_that_is_put_back_until_it_succeeds_does(server, command, tmp_path
     assert statuses == [0, 0, 0]
 
 
-@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize(
+    "number", ["SIGTERM", *(pytest.param(name, marks=pytest.mark.slow) for name in ("SIGINT", "SIGUSR1"))]
+)
 def test_a_signal_to_all_processes_of_a_run_finds_its_workers_alive(
     server, command, straight, tmp_path, number
 ):

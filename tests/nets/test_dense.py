@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from hyperrl.errors import ConfigError
 from hyperrl.nets import dense as module
 from hyperrl.nets.dense import DenseLinear, matmul
 
@@ -19,7 +20,7 @@ def forced(monkeypatch):
     """Take oneDNN's path on any processor and at any size; count how often."""
     calls = []
     real = module._Dense.apply
-    monkeypatch.setattr(module, "slow_blas", lambda: True)
+    monkeypatch.setattr(module, "prefers_onednn", lambda: True)
     monkeypatch.setattr(module, "_LARGE", 0)
     monkeypatch.setattr(module._Dense, "apply", lambda *tensors: calls.append(1) or real(*tensors))
     return calls
@@ -66,3 +67,25 @@ def test_a_dense_linear_layer_is_a_linear_layer(forced):
     x = torch.randn(8, 4)
     torch.testing.assert_close(ours(x), theirs(x))
     assert forced
+
+
+@pytest.fixture
+def asked_anew():
+    module.prefers_onednn.cache_clear()
+    yield
+    module.prefers_onednn.cache_clear()
+
+
+@has_onednn
+@pytest.mark.parametrize("wish", ["0", "1"])
+def test_a_user_decides_between_onednn_and_the_blas(monkeypatch, asked_anew, wish):
+    monkeypatch.setenv("HYPERRL_ONEDNN", wish)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2" if wish == "1" else "AVX512")
+    assert module.prefers_onednn() is (wish == "1")
+
+
+@has_onednn
+def test_another_wish_is_refused(monkeypatch, asked_anew):
+    monkeypatch.setenv("HYPERRL_ONEDNN", "yes")
+    with pytest.raises(ConfigError, match="HYPERRL_ONEDNN must be 0 or 1, got 'yes'"):
+        module.prefers_onednn()

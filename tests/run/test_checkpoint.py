@@ -8,6 +8,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
 from hyperrl.errors import CheckpointError, NonFiniteError, StateError
+from hyperrl.run import members
 from hyperrl.run.checkpoint import Checkpoints, conditions, differences, load_weights
 from hyperrl.run.reading import UnreadableError
 from hyperrl.run.store import CheckpointStore
@@ -203,6 +204,31 @@ def test_a_piece_of_the_buffer_that_cannot_be_read_now_is_not_written_again(tmp_
     # The next one has all rows, those of the failed attempt in pieces of their own.
     assert checkpoints.save({})
     assert store.load().state()["replay"]["spans"][0][1:] == [0, 32]
+
+
+def test_a_piece_of_the_buffer_that_stays_unreadable_is_written_again(tmp_path, monkeypatch):
+    agent, store = make(), CheckpointStore(tmp_path)
+    checkpoints = Checkpoints(agent, store, {})
+    check, lost = members.check_member_size, set()
+
+    def refuse(folder, member):
+        if member.name in lost:
+            raise UnreadableError(f"{member.name} cannot be read: Input/output error")
+        check(folder, member)
+
+    def save_again():
+        lost.update(path.name for path in (tmp_path / "replay").iterdir())
+        monkeypatch.setattr("hyperrl.run.members.check_member_size", refuse)
+        # The first time it may be a matter of a minute.
+        return checkpoints.save({}), checkpoints.save({})
+
+    with pytest.warns(UserWarning, match="Input/output error") as told:
+        assert at_32(agent, checkpoints, save_again) == (False, True)
+    first, second = (str(warning.message) for warning in told)
+    assert "no checkpoint could be written" in first
+    assert second.endswith("cannot be read: Input/output error; the whole replay buffer is written again")
+    assert store.load().state()["replay"]["spans"][0][1:] == [0, 40]
+    assert checkpoints.problem is None
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from stable_baselines3 import SAC, TD3
 from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
+from hyperrl.errors import NonFiniteError
 from hyperrl.sb3.acting import direct_actor
 from hyperrl_agents.compiled_td3 import CompiledTD3
 from tests.sb3.toys import SMALL, DictEnv, ImageEnv, PointEnv
@@ -68,3 +69,16 @@ def test_an_actor_with_a_hook_acts_by_itself():
     model = TD3("MlpPolicy", PointEnv(), **SMALL)
     model.actor.mu[0].register_forward_hook(lambda *_: None)
     assert direct_actor(model.policy) is None
+
+
+@pytest.mark.parametrize("value", [1e39, -1e300, np.inf, np.nan])
+def test_exploring_refuses_what_float32_cannot_hold(value):
+    model = CompiledTD3("MlpPolicy", PointEnv(), **SMALL)
+    model.learn(SMALL["learning_starts"] + 2)
+    with torch.no_grad():
+        # An actor that would give a finite action all the same.
+        model.actor.mu[0].weight.zero_()
+        model.actor.mu[0].weight[:, 0] = 1
+    model._last_obs = np.array([[value, 0.0, 0.0]])
+    with pytest.raises(NonFiniteError, match="column 0"):
+        model._sample_action(0)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from hyperrl.errors import ConfigError, unknown_name
 from hyperrl.ranges import whole
-from hyperrl_envs.native.rendering import RenderSettings
+from hyperrl_envs.native.rendering import RENDER_MODES, RenderSettings
 from hyperrl_envs.native.task import Task
 
 _T = TypeVar("_T")
@@ -46,6 +46,22 @@ def split_arguments(
     task = _build(kind, {name: value for name, value in arguments.items() if name in own})
     settings = _build(RenderSettings, {name: value for name, value in arguments.items() if name in rendering})
     return task, settings, limit
+
+
+def unsupported_argument(kind: type[Task], arguments: Mapping[str, Any]) -> str | None:
+    """Name the first keyword argument of `gymnasium.make` that native environments do not take, or None.
+
+    Args:
+        kind: The class of tasks.
+        arguments: Keyword arguments that `gymnasium.make` takes.
+    """
+    known = {*_names(kind), *_names(RenderSettings), STEP_LIMIT}
+    for name, value in arguments.items():
+        if name not in known:
+            return name
+        if name == "render_mode" and value not in RENDER_MODES:
+            return f"{name} = {value!r}"
+    return None
 
 
 def _names(kind: type[Any]) -> list[str]:

@@ -11,7 +11,7 @@ import gymnasium as gym
 from hyperrl.errors import ConfigError, UnsupportedEnvError, nearest_name
 from hyperrl.ranges import whole
 from hyperrl_envs.native.ant import Ant
-from hyperrl_envs.native.arguments import STEP_LIMIT, split_arguments
+from hyperrl_envs.native.arguments import STEP_LIMIT, split_arguments, unsupported_argument
 from hyperrl_envs.native.half_cheetah import HalfCheetah
 from hyperrl_envs.native.humanoid import Humanoid
 from hyperrl_envs.native.ids import SUPPORTED, supports
@@ -37,6 +37,16 @@ _CLASSES: tuple[type[Task], ...] = (
     Walker2d,
 )
 _TASKS = dict(zip(SUPPORTED, _CLASSES, strict=True))
+
+
+def unsupported(env_id: str, arguments: Mapping[str, Any]) -> str | None:
+    """Say which of an environment's keyword arguments only `gymnasium.make` knows, or None.
+
+    Args:
+        env_id: One of `SUPPORTED`.
+        arguments: Keyword arguments that `gymnasium.make` takes.
+    """
+    return unsupported_argument(_TASKS[env_id], arguments)
 
 
 def build_simulations(

@@ -11,7 +11,7 @@ import gymnasium as gym
 
 from hyperrl.errors import ConfigError
 
-_MODES = (None, "rgb_array")
+RENDER_MODES = (None, "rgb_array")
 _FROM_TASK = "default_camera_config"
 
 
@@ -44,7 +44,7 @@ class RenderSettings:
 
     def __post_init__(self) -> None:
         """Check what contradicts."""
-        if self.render_mode not in _MODES:
+        if self.render_mode not in RENDER_MODES:
             raise ConfigError(
                 f"render_mode must be 'rgb_array' or nothing for environments that are stepped together, got "
                 f"{self.render_mode!r}"
