@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from hyperrl.run.session import run_session
 from hyperrl.run.settings import check_settings
 from hyperrl.run.store import Checkpoint
 from hyperrl.run.threads import check_threads, computing_with
+from hyperrl.sb3.compiled_updates import CompiledUpdates
 from hyperrl.seed_runs import build_stack, evaluate_stack, seeds_without_folder, write_seed_folders
 
 if TYPE_CHECKING:
@@ -188,12 +190,14 @@ def _session_of_seeds(
     agent: BaseAlgorithm, config: RunConfig, folder: RunFolder, checkpoint: Checkpoint | None
 ) -> Run:
     returns_of, close = evaluate_stack(config)
+
+    def finish(stack: BaseAlgorithm, evaluated: Mapping[str, Any]) -> None:
+        write_seed_folders(stack, config, folder, evaluated, lambda own: _build(own, *_prepare(own)))
+
     try:
-        run = run_session(agent, config, folder, returns_of, checkpoint)
+        return run_session(agent, config, folder, returns_of, checkpoint, finish)
     finally:
         close()
-    write_seed_folders(agent, config, folder, lambda own: _build(own, *_prepare(own)))
-    return run
 
 
 def _prepare(config: RunConfig) -> tuple[type[Any], dict[str, Any]]:
@@ -223,6 +227,8 @@ def _build(config: RunConfig, cls: type[Any], agent_kwargs: dict[str, Any]) -> B
     agent = build_agent(config.agent, cls, config.policy, venv, settings)
     # The algorithm has reseeded its environments with its own seed; they have one of their own.
     venv.seed(seeds.envs)
+    if isinstance(agent, CompiledUpdates):
+        agent.announces = True
     return agent
 
 

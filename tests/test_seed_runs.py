@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from hyperrl.config import RunConfig
 from hyperrl.environments import make_env
@@ -130,13 +131,87 @@ def test_a_run_that_is_continued_ends_as_one_that_was_never_stopped(tmp_path, ag
     assert RunFolder.open(tmp_path / "parts" / "seeds" / "4").status()["steps"] == 90
 
 
-def test_folders_of_seeds_that_are_missing_are_made_by_resume(run):
-    before = digests(run.path)
+def test_folders_of_seeds_that_are_missing_are_made_by_resume_and_nothing_else(run):
+    before, table, checkpoints = digests(run.path), rows(run.path), run.store.names()
+    alone = digests(run.path / "seeds" / "6")
     shutil.rmtree(run.path / "seeds" / "6")
     (run.path / "seeds" / ".6.part").mkdir()
     resume(run.path)
     assert {path.name for path in (run.path / "seeds").iterdir()} == {"4", "5", "6"}
     assert first_difference(digests(run.path), before) is None
+    assert (rows(run.path), run.store.names()) == (table, checkpoints)
+    found = digests(run.path / "seeds" / "6")
+    # The environments and random numbers are new ones.
+    same = {name for name in alone if name.startswith(("policy", "state.optimizers", "state.modules"))}
+    assert first_difference({n: found[n] for n in same}, {n: alone[n] for n in same}) is None
+
+
+def test_a_disk_that_is_full_at_the_end_is_said_and_made_good(tmp_path, monkeypatch):
+    made = RunFolder.create.__func__
+
+    def create(cls, config, path=None):
+        if path is not None and path.name == ".5.part":
+            raise OSError(28, "No space left on device")
+        return made(cls, config, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "create", classmethod(create))
+        with pytest.raises(
+            RunFolderError, match=r"of seed 5 could not be written: No space .* hyperrl resume"
+        ):
+            train(config(tmp_path / "run", steps=40))
+    folder = RunFolder.open(tmp_path / "run")
+    assert folder.status()["state"] == "failed"
+    assert {path.name for path in (folder.path / "seeds").iterdir()} == {"4"}
+    resume(folder.path)
+    assert folder.status()["state"] == "finished"
+    assert {path.name for path in (folder.path / "seeds").iterdir()} == {"4", "5", "6"}
+
+
+def test_a_table_that_cannot_be_written_ends_no_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("hyperrl.run.evaluations._append_whole", refuse)
+    with pytest.warns(UserWarning, match="could not be written"):
+        run = train(config(tmp_path / "run", steps=40, seeds=2))
+    assert resume(run.folder.path / "seeds" / "4").was_finished
+
+
+def refuse(path, text):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("agent", ["hyper-sac", "compiled-td3"])
+def test_a_seeds_folder_has_all_that_was_learned_and_counted(tmp_path, agent):
+    kwargs = {"action_noise": {"kind": "none"}}
+    run = train(config(tmp_path / "run", agent=agent, seeds=2, agent_kwargs=kwargs))
+    stack = restore_agent(run.folder.path)
+    for seed, own in zip((4, 5), stack.agents, strict=True):
+        single = restore_agent(run.folder.path / "seeds" / str(seed))
+        stack._write_back()
+        names = own._get_torch_save_params()
+        for name in names[1]:
+            assert torch.equal(getattr(single, name), getattr(own, name)), name
+            assert not torch.equal(getattr(single, name), torch.zeros_like(getattr(own, name)))
+        for (name, found), expected in zip(
+            single.policy.state_dict().items(), own.policy.state_dict().values(), strict=True
+        ):
+            assert torch.equal(found, expected), name
+        for name in ("actor", "critic"):
+            steps = [
+                {float(state["step"]) for state in getattr(each, name).optimizer.state.values()}
+                for each in (single, own)
+            ]
+            assert steps[0] == steps[1] != {0.0}
+        assert (single._n_updates, single.num_timesteps) == (30, 60)
+        single.env.close()
+    stack.env.close()
+
+
+def test_the_best_of_a_seed_is_what_its_folder_has(finished):
+    folder = RunFolder.open(finished.folder.path / "seeds" / "5")
+    told = folder.checkpoint("best").state()["run"]["evaluations"]
+    last = [float(row["return"]) for row in rows(folder.path) if row["steps"] == "60"]
+    assert (told["best_steps"], folder.checkpoint("best").steps) == (60, 60)
+    assert told["best"] == told["last_return"] == pytest.approx(np.mean(last))
 
 
 def test_the_numbers_of_environments_and_threads_do_not_change_the_first_seed(tmp_path, finished):

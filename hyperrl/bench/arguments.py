@@ -122,7 +122,7 @@ class GPUArguments:
 
     device: Annotated[str, tyro.conf.arg(metavar="cuda|cpu")] = "cuda"
     """Where the networks are; "cpu" shows what it does without a GPU."""
-    stacks: tuple[int, ...] = (8, 32)
+    stacks: tuple[int, ...] = (1, 8)
     """Numbers of seeds to train at once."""
     rounds: int = 9
     """Rounds; medians, smallest and largest ratios are over them."""

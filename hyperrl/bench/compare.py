@@ -103,7 +103,15 @@ def read(sweep: Path) -> list[History]:
             continue
         varied = [f"{name.rpartition('.')[2]}={row[name]}" for name in row if name not in _NOT_VARIED]
         rows = _rows(sweep / row["name"] / "eval" / "evaluations.csv")
-        found.append(History(row["agent"], row["env"], ", ".join(varied), int(row["seed"]), rows))
+        # A run of several seeds at once tells them apart itself.
+        seeds = sorted({int(one.get("seed", row["seed"])) for one in rows})
+        for seed in seeds:
+            own = [
+                {name: value for name, value in one.items() if name != "seed"}
+                for one in rows
+                if int(one.get("seed", seed)) == seed
+            ]
+            found.append(History(row["agent"], row["env"], ", ".join(varied), seed, own))
     return found
 
 

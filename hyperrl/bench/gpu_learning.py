@@ -37,12 +37,19 @@ class Clock(BaseCallback):
         every: Steps between evaluations.
         seconds: How long to learn.
         target: Mean return over the seeds at which to stop.
+        write: Called with all rows after each evaluation.
     """
 
     def __init__(
-        self, evaluate: Callable[[Any], Sequence[float]], every: int, seconds: float, target: float
+        self,
+        evaluate: Callable[[Any], Sequence[float]],
+        every: int,
+        seconds: float,
+        target: float,
+        write: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
     ) -> None:
         super().__init__()
+        self._write = write
         self._evaluate, self._every, self._seconds, self._target = evaluate, every, seconds, target
         self.rows: list[dict[str, Any]] = []
         self._paused = 0.0
@@ -78,6 +85,7 @@ class Clock(BaseCallback):
         print(
             f"{before:6.0f} s  {self.model.num_timesteps:9,} steps  return {returns.mean():8.1f}", flush=True
         )
+        self._write(self.rows)
         self._paused += self._elapsed() - before
 
 
@@ -115,15 +123,21 @@ def publish(
     threads = threads or min(seeds, len(os.sched_getaffinity(0)))
     stack = _build(agent, device, seeds, seed, threads, compiled)
     evaluate, close = _evaluation(seeds, seed)
-    clock = Clock(evaluate, every, 60 * minutes, TARGET)
-    stack.learn(100_000_000, callback=clock)
-    close()
-    assert stack.env is not None
-    stack.env.close()
     common = {"agent": agent, "env": _ENV, "seeds": seeds, "device": device, "simulation_threads": threads}
-    rows = [{**common, **row, "target": TARGET, **provenance(seed, device)} for row in clock.rows]
     path = folder / ("gpu-learning.csv" if device == "cuda" else "gpu-learning-cpu.csv")
-    write_table(path, rows)
+
+    def write(rows: list[dict[str, Any]]) -> None:
+        # A command that is cut off leaves what it has measured.
+        write_table(path, [{**common, **row, "target": TARGET, **provenance(seed, device)} for row in rows])
+
+    clock = Clock(evaluate, every, 60 * minutes, TARGET, write)
+    try:
+        stack.learn(100_000_000, callback=clock)
+    finally:
+        close()
+        assert stack.env is not None
+        stack.env.close()
+    rows = [{**row, "target": TARGET} for row in clock.rows]
     record(folder, {path.name: {"seed": seed, "threads": 1, "device": device, "minutes": minutes}})
     show(f"{seeds} seeds of {agent} on {_ENV}", rows, ["steps", "seconds", "mean", "low", "high", "target"])
     last = rows[-1]

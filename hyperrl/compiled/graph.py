@@ -59,7 +59,8 @@ class CompiledFunction:
         self._state_leaves: list[Tensor] = []
         self._buffers = Buffers()
         self._unchanged: list[Tensor] = []
-        self._captures: dict[tuple[Any, ...], CapturedFunction] = {}
+        # None where recording failed.
+        self._captures: dict[tuple[Any, ...], CapturedFunction | None] = {}
         self.fallback: str | None = None
 
     def bind(self, state: Any, unchanged: Iterable[Tensor] = (), buffers: Buffers | None = None) -> None:
@@ -106,15 +107,27 @@ class CompiledFunction:
             self._graphs[key] = made
         graph, outputs = self._graphs[key]
         if self._state_leaves and self._state_leaves[0].is_cuda:
-            return pytree.tree_unflatten(self._captured(key, graph, leaves)(*leaves), outputs)
+            captured = self._captured(key, graph, leaves)
+            if captured is not None:
+                return pytree.tree_unflatten(captured(*leaves), outputs)
         return pytree.tree_unflatten(graph(*self._state_leaves, *leaves), outputs)
 
-    def _captured(self, key: Any, graph: Callable[..., Any], leaves: list[Tensor]) -> CapturedFunction:
+    def _captured(self, key: Any, graph: Callable[..., Any], leaves: list[Tensor]) -> CapturedFunction | None:
         if key not in self._captures:
-            # Kernels are tuned in their first calls, and what is found is kept, too.
-            with cache_folder():
-                self._captures[key] = CapturedFunction(
-                    graph, self._state_leaves, leaves, unchanged=self._unchanged
+            self._captures[key] = None
+            try:
+                # Kernels are tuned in their first calls, and what is found is kept, too.
+                with cache_folder():
+                    self._captures[key] = CapturedFunction(
+                        graph, self._state_leaves, leaves, unchanged=self._unchanged
+                    )
+            except RuntimeError as error:
+                reason = " ".join(str(error.__context__ or error).split())[:300]
+                warnings.warn(
+                    f"{self._name} could not be recorded as a CUDA graph and is launched kernel by kernel, "
+                    f"slower, with the same results: {reason}",
+                    CompileWarning,
+                    stacklevel=4,
                 )
         return self._captures[key]
 

@@ -76,7 +76,8 @@ class AdamState:
         """Take over the learning rate that the optimiser has now, and its count of steps."""
         self.learning_rate.fill_(float(optimizer.param_groups[0]["lr"]))
         if self.counted is not self.steps[0]:
-            self.counted.copy_(self.steps[0])
+            # Reading a number on the CPU and writing one on the GPU waits for nothing.
+            self.counted.fill_(self.steps[0].item())
 
     def count(self) -> None:
         """Tell the optimiser that a step was made; `adam_step` only reads the counts."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hyperrl.compiled.modules import Tensors
+from hyperrl.compiled.modules import Buffers, Tensors
 from hyperrl.compiled.optimizer import AdamState
 from hyperrl.compiled.trained import Optimised
 
@@ -17,8 +17,8 @@ class StackedTensors:
     """`TrainedTensors` of several agents: one tensor ``[S, ...]`` for each parameter and moment of theirs.
 
     The agents' own parameters and moments become parts of these tensors, so each agent goes on acting,
-    being saved and being loaded as before, and a step on the stack is a step of each. All optimisers that
-    stand for the same one count the same steps; their counts are told to the agents by `write_back`.
+    being saved and being loaded as before, and a step on the stack is a step of each. What the optimisers
+    count is told to the agents by `write_back`.
 
     Args:
         networks: For each agent its networks by name.
@@ -26,8 +26,10 @@ class StackedTensors:
         changed: Called once before the first use and whenever an agent's tensors were replaced.
 
     Attributes:
-        networks: Each network's parameters by name, ``[S, ...]``.
-        adam: Each optimiser's state; moments ``[S, ...]``, the count of steps and the learning rate ``[]``.
+        networks: Each network's parameters by name, ``[S, ...]``; parameters of an optimiser that belong to
+            no network are under the optimiser's name.
+        adam: Each optimiser's state; moments ``[S, ...]``, the count of steps ``[S]``, the learning rate
+            ``[]``.
     """
 
     def __init__(
@@ -39,42 +41,53 @@ class StackedTensors:
         self._modules = networks
         self._optimised = optimised
         self._changed = changed
-        self._known: list[Any] = []
+        # Looked at before every update: the first parameter of each part stands for it.
+        self._parameters: list[Tensor] = [
+            next(module.parameters()) for agent in networks for module in agent.values()
+        ]
+        self._parameters += [
+            next(iter(each.parameters.values())) for agent in optimised for each in agent.values()
+        ]
+        self._buffers = Buffers(networks[0].values())
+        self._addresses: list[int] = []
+        self._objects: list[Any] = []
         self.networks: dict[str, Tensors] = {}
         self.adam: dict[str, AdamState] = {}
 
     def refresh(self) -> None:
         """Take over what was replaced since the last call, and the first agent's learning rates."""
-        found = self._find()
-        if len(found) != len(self._known) or not all(map(_same, found, self._known)):
+        addresses, objects = self._find()
+        same = len(objects) == len(self._objects) and all(map(_is, objects, self._objects))
+        if not same or addresses != self._addresses:
+            self._write_back_what_is_ours()
             self._stack()
-            self._known = self._find()
+            self._addresses, self._objects = self._find()
             self._changed()
         for name, each in self._optimised[0].items():
             self.adam[name].refresh(each.optimizer)
 
     def write_back(self) -> None:
         """Tell all optimisers how many steps they have made, and with which learning rate the next is."""
-        for name, state in self.adam.items():
-            count = state.counted.item()
-            group = self._optimised[0][name].optimizer.param_groups[0]
+        self._write_back_what_is_ours()
+        for name in self.adam:
+            rate = self._optimised[0][name].optimizer.param_groups[0]["lr"]
             for agent in self._optimised:
-                each = agent[name]
-                dict.__setitem__(each.optimizer.param_groups[0], "lr", group["lr"])
-                for parameter in each.parameters.values():
-                    each.optimizer.state[parameter]["step"].fill_(count)
+                # As it is: some groups scale what is assigned to them.
+                dict.__setitem__(agent[name].optimizer.param_groups[0], "lr", rate)
 
-    def _find(self) -> list[Any]:
-        """Return what is another object, or at another address, when tensors were replaced."""
-        found: list[Any] = []
-        for modules, optimised in zip(self._modules, self._optimised, strict=True):
-            found += [next(module.parameters()).data_ptr() for module in modules.values()]
-            for each in optimised.values():
-                found.append(each.optimizer.state)
-                # Loading fills a state anew without replacing the dictionary of all of them.
-                state = each.optimizer.state.get(next(iter(each.parameters.values())), {})
-                found.append(state["exp_avg"].data_ptr() if "exp_avg" in state else 0)
-        return found
+    def _write_back_what_is_ours(self) -> None:
+        """Tell the counts of steps to the optimisers that nobody has loaded since they were stacked."""
+        for name, state in self.adam.items():
+            for count, agent in zip(state.counted.tolist(), self._optimised, strict=True):
+                each = agent[name]
+                if any(each.optimizer.state is known for known in self._objects):
+                    for parameter in each.parameters.values():
+                        each.optimizer.state[parameter]["step"].fill_(count)
+
+    def _find(self) -> tuple[list[int], list[Any]]:
+        """Return addresses, and objects, that are others when tensors were replaced."""
+        objects: list[Any] = [each.optimizer.state for agent in self._optimised for each in agent.values()]
+        return [parameter.data_ptr() for parameter in self._parameters], objects + self._buffers.tensors()
 
     def _stack(self) -> None:
         self.networks = {
@@ -85,26 +98,20 @@ class StackedTensors:
 
     def _stack_adam(self, name: str) -> AdamState:
         each = [optimised[name] for optimised in self._optimised]
-        # Parameters that belong to no network, such as a temperature, are stacked here.
-        if not any(
-            _is_part_of(next(iter(each[0].parameters.values())), net) for net in self.networks.values()
-        ):
+        first = next(iter(each[0].parameters.values()))
+        if not any(_is_part_of(first, network) for network in self.networks.values()):
             self.networks[name] = _stacked([one.parameters for one in each])
         states = [AdamState.of(one.optimizer, one.parameters) for one in each]
-        first = states[0]
-        counts = {state.steps[0].item() for state in states}
-        if len(counts) > 1:
-            raise ValueError(f"agents that are stacked must have made as many steps, got {sorted(counts)}")
-        step = torch.full((), counts.pop(), device=first.learning_rate.device)
+        counted = torch.tensor([state.steps[0].item() for state in states], device=first.device)
         return AdamState(
             moments=_stacked([state.moments for state in states]),
             squares=_stacked([state.squares for state in states]),
-            steps=[step],
-            learning_rate=first.learning_rate,
-            betas=first.betas,
-            eps=first.eps,
-            weight_decay=first.weight_decay,
-            counted=step,
+            steps=[counted],
+            learning_rate=states[0].learning_rate,
+            betas=states[0].betas,
+            eps=states[0].eps,
+            weight_decay=states[0].weight_decay,
+            counted=counted,
         )
 
 
@@ -123,5 +130,5 @@ def _is_part_of(tensor: Tensor, network: Tensors) -> bool:
     return any(part[0].data_ptr() == tensor.data_ptr() for part in network.values())
 
 
-def _same(one: object, other: object) -> bool:
-    return one == other if isinstance(one, int) else one is other
+def _is(one: object, other: object) -> bool:
+    return one is other

@@ -39,6 +39,7 @@ class Evaluations:
         first_return: Mean return of the first evaluation, before training.
         last_return: Mean return of the last evaluation.
         last_steps: Environment steps at the last evaluation.
+        last_returns: The returns of its episodes.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Evaluations:
         self._best_before = self.best, self.best_steps
         self.first_return = self.last_return = float("nan")
         self.last_steps = -1
+        self.last_returns: list[float] = []
 
     def run(self, agent: BaseAlgorithm) -> bool:
         """Evaluate now and write the results; the process's random generators stay as they are.
@@ -79,6 +81,7 @@ class Evaluations:
         if self.last_steps < 0:
             self.first_return = float(returns.mean())
         self.last_steps, self.last_return = agent.num_timesteps, float(returns.mean())
+        self.last_returns = [float(value) for value in returns]
         self._append(seconds, returns)
         agent.logger.record("eval/mean_return", self.last_return)
         agent.logger.dump(agent.num_timesteps)
@@ -109,6 +112,7 @@ class Evaluations:
             "first_return": self.first_return,
             "last_return": self.last_return,
             "last_steps": self.last_steps,
+            "last_returns": self.last_returns,
         }
 
     def restore(self, state: Mapping[str, Any], steps: int) -> None:
@@ -123,7 +127,7 @@ class Evaluations:
         self._seconds_of_evaluations = 0.0
         self.best, self.best_steps = self._best_before = state["best"], state["best_steps"]
         self.first_return, self.last_return = state["first_return"], state["last_return"]
-        self.last_steps = state["last_steps"]
+        self.last_steps, self.last_returns = state["last_steps"], state.get("last_returns", [])
         try:
             _forget_after(self._file, self._head, self.last_steps)
         except OSError as error:

@@ -99,6 +99,9 @@ class HealthCallback(BaseCallback):
             raise NonFiniteError(f"{fault} at step {self.model.num_timesteps}")
 
     def _check_update(self) -> None:
+        if hasattr(self.model, "record_losses"):
+            # Several seeds at once keep their losses on the device until somebody asks.
+            self.model.record_losses()
         values = self.logger.name_to_value
         losses = losses_not_finite(values)
         # What is merely suspicious must not cost a search of the whole replay buffer.

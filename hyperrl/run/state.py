@@ -7,7 +7,7 @@ the replay buffer (`hyperrl.run.replay`), then this state.
 
 An algorithm that remembers more than Stable-Baselines3's own has two methods: `checkpoint_state() -> dict`
 returns it as numbers, strings, arrays, tensors and containers, and `restore_checkpoint_state(state)` takes it
-back.
+back. If it has `begin_episodes()`, that is called where new episodes begin instead of those that were saved.
 """
 
 from __future__ import annotations
@@ -102,10 +102,10 @@ def restore(agent: BaseAlgorithm, state: Mapping[str, Any]) -> list[str]:
         setattr(agent, name, copy.deepcopy(value))
     seed = generators.reset_seed(state["generators"])
     sentences, observations = env_state.restore(_env(agent), state["env"], seed)
-    if observations is not None:
-        _begin_episodes(agent, observations)
     if state["own"] is not None:
         agent.restore_checkpoint_state(state["own"])  # type: ignore[attr-defined]
+    if observations is not None:
+        _begin_episodes(agent, observations)
     # Last, since all of the above may draw.
     return sentences + generators.restore(state["generators"])
 
@@ -207,6 +207,8 @@ def _begin_episodes(agent: Any, observations: Any) -> None:
         agent._last_original_obs = agent._vec_normalize_env.get_original_obs()
     if agent.action_noise is not None:
         agent.action_noise.reset()
+    if hasattr(agent, "begin_episodes"):
+        agent.begin_episodes()
     buffer = getattr(agent, "replay_buffer", None)
     if buffer is not None and buffer.size():
         _end_trajectory(buffer)

@@ -19,6 +19,12 @@ from hyperrl.errors import ConfigError, unknown_name
 WORTH_COMPILING = 20_000
 """Updates from which on compiling pays, also where nothing is cached yet."""
 
+COMPILING = (
+    "compiling the updates, which takes up to a minute the first time on a machine "
+    '("compile = false" does without)'
+)
+"""What is said before the first updates, which would seem to hang."""
+
 _Result = TypeVar("_Result")
 
 
@@ -40,6 +46,9 @@ class CompiledUpdates(BaseAlgorithm):
         ConfigError: ``compile`` is something else, or the machine lacks the precision.
         UnknownNameError: No precision has that name.
     """
+
+    announces = False
+    """Whether `learn` says that "auto" does not compile, also where ``verbose`` is 0; runs set it."""
 
     def __init__(
         self, *args: Any, compile: bool | str = "auto", precision: str = "highest", **kwargs: Any
@@ -89,7 +98,8 @@ class CompiledUpdates(BaseAlgorithm):
         if self._auto is None or reset_num_timesteps:
             updates = self.expected_updates(total_timesteps)
             self._auto = updates >= WORTH_COMPILING
-            if self.verbose >= 1 and not self.compiles(updates):
+            says = self.verbose >= 1 or (self.announces and self.compile == "auto")
+            if says and not self.compiles(updates):
                 print(
                     f"not compiling the updates, of which about {updates:,} are to be made", file=sys.stderr
                 )
@@ -129,11 +139,7 @@ class CompiledUpdates(BaseAlgorithm):
                 return None
             if made is None:
                 # Also where nothing else is printed: the first updates would seem to hang.
-                print(
-                    "compiling the updates, which takes up to a minute the first time on a machine "
-                    '("compile = false" does without)',
-                    file=sys.stderr,
-                )
+                print(COMPILING, file=sys.stderr)
             made = self._make_compiled()
             self._compiled = made, self._constants(), self._parts()
         if made is self._failed:

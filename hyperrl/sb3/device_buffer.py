@@ -20,7 +20,8 @@ class DeviceReplayBuffer(PackedReplayBuffer):
 
     On the CPU both are the same memory. On a GPU the rows here are what checkpoints read and what a restored
     run fills; those on the device follow before the next sample. Takes the arguments of
-    `PackedReplayBuffer`; each step costs ``4 n_envs (2 S + A + 3)`` bytes on either side.
+    `PackedReplayBuffer`. Each row has ``4 n_envs (2 S + A + 3)`` bytes on either side, page-locked on the
+    CPU's side if there is a GPU: a million transitions of HalfCheetah-v5 172 MB.
 
     Attributes:
         rows: All transitions on the device, ``[buffer_size, n_envs, 2 S + A + 3]``. Call `synchronise` before
@@ -30,16 +31,13 @@ class DeviceReplayBuffer(PackedReplayBuffer):
     derived = ("rows", "_columns", "_sent")
     """What checkpoints leave out."""
 
+    rows: Tensor
+    _columns: dict[str, slice]
+    _sent: tuple[int, bool] | None
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.device.type == "cuda":
-            # Page-locked memory, so that rows are sent while the program goes on.
-            self.packed = torch.zeros(self.packed.shape, pin_memory=True).numpy()
-            self.rows = torch.zeros(self.packed.shape, device=self.device)
-        else:
-            self.rows = torch.from_numpy(self.packed)
-        self._columns = self._slices()
-        self._sent = self.pos, self.full
+        self._place_rows()
 
     def add(
         self,
@@ -77,6 +75,15 @@ class DeviceReplayBuffer(PackedReplayBuffer):
         if in_step:
             self._sent = self.pos, self.full
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what follows from the rest, in copies and files."""
+        return {name: value for name, value in vars(self).items() if name not in self.derived}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Put the rows where the networks run."""
+        vars(self).update(state)
+        self._place_rows()
+
     def reset(self) -> None:
         """Forget all transitions."""
         super().reset()
@@ -101,6 +108,17 @@ class DeviceReplayBuffer(PackedReplayBuffer):
         """
         return gather(self.rows, index, self._columns)
 
+    def _place_rows(self) -> None:
+        self._columns = self._slices()
+        self._sent = None
+        if self.device.type == "cuda":
+            # Page-locked memory, so that rows are sent while the program goes on.
+            self.packed = torch.from_numpy(self.packed).pin_memory().numpy()
+            self.rows = torch.zeros(self.packed.shape, device=self.device)
+        else:
+            self.rows = torch.from_numpy(self.packed)
+        self.synchronise()
+
     def _get_samples(self, batch_inds: NDArray[Any], env: VecNormalize | None = None) -> ReplayBufferSamples:
         if env is not None:
             raise ConfigError(
@@ -110,7 +128,9 @@ class DeviceReplayBuffer(PackedReplayBuffer):
         # Drawn as in the base class, so that both draw the same transitions.
         env_indices = np.random.randint(0, high=self.n_envs, size=(len(batch_inds),))
         index = torch.from_numpy(batch_inds * self.n_envs + env_indices)
-        return ReplayBufferSamples(**self.gather(index.to(self.device)))
+        if self.device.type == "cuda":
+            index = index.pin_memory().to(self.device, non_blocking=True)
+        return ReplayBufferSamples(**self.gather(index))
 
 
 def gather(rows: Tensor, index: Tensor, columns: dict[str, slice]) -> dict[str, Tensor]:

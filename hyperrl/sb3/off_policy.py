@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 
+from hyperrl.errors import ConfigError
 from hyperrl.sb3.acting import Act, direct_actor
 from hyperrl.sb3.compiled_updates import CompiledUpdates
 from hyperrl.sb3.device_buffer import DeviceReplayBuffer
@@ -37,6 +39,8 @@ class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
         # Set while an action is sampled; made anew for another actor.
         self._act: Act | None = None
         self._direct: tuple[torch.nn.Module | None, Act | None] = None, None
+        # Set for an agent that is part of a `SeedStack`: brings up to date what the stack counts for it.
+        self.write_back: Callable[[], None] | None = None
         super().__init__(*args, **kwargs)
 
     def _setup_model(self) -> None:
@@ -84,11 +88,13 @@ class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
         """Return weights and optimiser states as Stable-Baselines3 does, fit for files.
 
         Returns:
-            State dictionaries by name. Tensors that are parts of a stack of several seeds are copied, since
-            torch would write the whole of it.
+            State dictionaries by name. Tensors of an agent that is part of a stack of several seeds are
+            copied, since torch would write the whole stack.
         """
-        parameters: dict[str, dict[str, Any]] = super().get_parameters()
-        return {name: _with_memory_of_its_own(state) for name, state in parameters.items()}
+        if self.write_back is None:
+            return super().get_parameters()
+        self.write_back()
+        return {name: _copied(state) for name, state in super().get_parameters().items()}
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
@@ -104,7 +110,15 @@ class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
             self._act = None
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_act", "_direct"]
+        return [*super()._excluded_save_params(), "_act", "_direct", "write_back"]
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+        if self.write_back is not None:
+            raise ConfigError(
+                "this agent is part of a stack of seeds, which has its transitions: train the stack, or save "
+                "the agent and load it"
+            )
+        return super()._setup_learn(*args, **kwargs)
 
     def expected_updates(self, total_timesteps: int) -> int:
         """Return about how many updates so many environment steps bring.
@@ -159,11 +173,12 @@ def trained(network: torch.nn.Module) -> list[torch.nn.Parameter]:
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
-def _with_memory_of_its_own(tree: Any) -> Any:
+def _copied(tree: Any) -> Any:
     if isinstance(tree, dict):
-        return type(tree)((key, _with_memory_of_its_own(value)) for key, value in tree.items())
+        # With what else it has: the versions of modules.
+        copied = copy.copy(tree)
+        copied.update({key: _copied(value) for key, value in tree.items()})
+        return copied
     if isinstance(tree, list):
-        return [_with_memory_of_its_own(value) for value in tree]
-    if isinstance(tree, torch.Tensor) and tree.untyped_storage().nbytes() > tree.nbytes:
-        return tree.detach().clone()
-    return tree
+        return [_copied(value) for value in tree]
+    return tree.detach().clone() if isinstance(tree, torch.Tensor) else tree

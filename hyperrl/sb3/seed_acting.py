@@ -36,6 +36,7 @@ class StackedActing:
 
     Args:
         seeds: The seeds.
+        observation_size: O.
         action_size: A.
         draws: Whether the policies draw their actions themselves.
         sigma: Standard deviation ``[A]`` of the normal noise that is added for exploration, None for none.
@@ -45,12 +46,14 @@ class StackedActing:
     def __init__(
         self,
         seeds: Sequence[int],
+        observation_size: int,
         action_size: int,
         draws: bool,
         sigma: NDArray[Any] | None,
         device: torch.device,
     ) -> None:
-        self._seeds, self._size, self._draws, self._device = len(seeds), action_size, draws, device
+        self._seeds, self._observation_size, self._size = len(seeds), observation_size, action_size
+        self._draws, self._device = draws, device
         self._sigma = None if sigma is None else sigma.astype(np.float32)
         self._streams = ActingStreams(seeds)
         self._awaited: _Awaited | None = None
@@ -123,6 +126,8 @@ class StackedActing:
             ShapeError: The observations cannot be shared out among the seeds.
             NonFiniteError: An observation or an action is not finite.
         """
+        if observations.dtype.kind not in "biuf":
+            raise ShapeError(f"the observations must be numbers, got an array of {observations.dtype}")
         if not np.isfinite(observations).all():
             raise NonFiniteError("an observation is not finite")
         grouped = self._grouped(observations)
@@ -156,9 +161,10 @@ class StackedActing:
         return actions.reshape(-1, self._size)
 
     def _grouped(self, observations: NDArray[Any]) -> NDArray[Any]:
-        if observations.ndim != 2 or observations.shape[0] % self._seeds:
+        wanted = self._observation_size
+        if observations.shape[1:] != (wanted,) or observations.shape[0] % self._seeds:
             raise ShapeError(
-                f"the observations of {self._seeds} seeds must be of shape [{self._seeds} N, O], "
+                f"the observations of {self._seeds} seeds must be of shape [{self._seeds} N, {wanted}], "
                 f"got {observations.shape}"
             )
         return observations.reshape(self._seeds, -1, observations.shape[1])

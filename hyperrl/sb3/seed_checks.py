@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -19,13 +19,16 @@ from hyperrl.sb3.off_policy import OffPolicyUpdates
 from hyperrl.sb3.packed_buffer import PackedReplayBuffer
 
 
-def checked_seeds(agent_class: type[Any], env: VecEnv, seeds: Sequence[int]) -> tuple[int, ...]:
+def checked_seeds(
+    agent_class: type[Any], env: object, seeds: object, device: torch.device | str
+) -> tuple[int, ...]:
     """Return the seeds of a stack.
 
     Args:
         agent_class: What is to be stacked.
         env: Its environments.
         seeds: Its seeds.
+        device: Where its networks are to run.
 
     Raises:
         ConfigError: The agents, the environments or the seeds cannot be stacked.
@@ -36,6 +39,15 @@ def checked_seeds(agent_class: type[Any], env: VecEnv, seeds: Sequence[int]) -> 
             f"{name} cannot be trained with several seeds at once: HyperTD3, HyperSAC, CompiledTD3 and "
             "CompiledSAC can"
         )
+    if torch.device("cpu" if device == "auto" else device).type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device is {str(device)!r}, but torch finds no GPU here: use 'cpu' or 'auto'")
+    if not isinstance(env, VecEnv):
+        raise ConfigError(
+            "several seeds at once need a vectorised environment, as hyperrl_envs.native.make_native and "
+            f"Stable-Baselines3's make_vec_env build it, got {env!r}"
+        )
+    if not isinstance(seeds, Iterable):
+        raise ConfigError(f"seeds must be different numbers, such as range(8), got {seeds!r}")
     checked = tuple(int(whole(0, 2**32 - 1).check("seed", seed)) for seed in seeds)
     if not checked or len(set(checked)) < len(checked):
         raise ConfigError(f"seeds must be different numbers, at least one, got {list(checked)}")

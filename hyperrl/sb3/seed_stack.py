@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback, RolloutReturn, 
 from stable_baselines3.common.vec_env import VecEnv
 
 from hyperrl.errors import ConfigError
+from hyperrl.sb3.compiled_updates import COMPILING
 from hyperrl.sb3.device_buffer import DeviceReplayBuffer
 from hyperrl.sb3.off_policy import OffPolicyUpdates
 from hyperrl.sb3.seed_acting import StackedActing
@@ -78,15 +80,18 @@ class SeedStack(OffPolicyAlgorithm):
         tensorboard_log: str | None = None,
         **kwargs: Any,
     ) -> None:
-        self.seeds = checked_seeds(agent_class, env, seeds)
+        self.seeds = checked_seeds(agent_class, env, seeds, device)
         buffer_size = kwargs.pop("buffer_size", 1_000_000)
-        # The stack has all transitions: the agents need no memory of their own.
         self.agents = [
             agent_class(policy, env, seed=seed, device=device, buffer_size=1, **copy.deepcopy(kwargs))
             for seed in self.seeds
         ]
         first = self._one = self.agents[0]
         refuse(self.agents)
+        for agent in self.agents:
+            # The stack has all transitions. An agent that is saved and loaded has a buffer again.
+            agent.replay_buffer, agent.buffer_size = None, buffer_size
+            agent.write_back = self._write_back
         self._updates: StackedUpdate
         super().__init__(
             policy=first.policy_class,
@@ -100,6 +105,8 @@ class SeedStack(OffPolicyAlgorithm):
             train_freq=first.train_freq,
             gradient_steps=first.gradient_steps,
             replay_buffer_class=DeviceReplayBuffer,
+            replay_buffer_kwargs=first.replay_buffer_kwargs,
+            stats_window_size=first._stats_window_size,
             verbose=verbose,
             tensorboard_log=tensorboard_log,
             device=device,
@@ -109,6 +116,9 @@ class SeedStack(OffPolicyAlgorithm):
         )
         self._overlap = self.device.type == "cuda" if overlap is None else overlap
         self._n_updates = 0
+        self._auto: bool | None = None
+        # What a warning of exploding values takes into account.
+        self.target_entropy: Any = getattr(first, "target_entropy", None)
         self._setup_model()
 
     @property
@@ -197,10 +207,18 @@ class SeedStack(OffPolicyAlgorithm):
 
     def dump_logs(self) -> None:
         """Write the log; losses are means over the seeds and the updates since the last time."""
-        for name, value in self._updates.losses().items():
-            self.logger.record(f"train/{name}", value.mean().item())
+        self.record_losses(begin_anew=True)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         super().dump_logs()
+
+    def record_losses(self, begin_anew: bool = False) -> None:
+        """Record the losses so far, as means over the seeds and over the updates since the last log.
+
+        Args:
+            begin_anew: Whether the means begin anew.
+        """
+        for name, value in self._updates.losses(begin_anew).items():
+            self.logger.record(f"train/{name}", value.mean().item())
 
     def learn(
         self,
@@ -221,13 +239,20 @@ class SeedStack(OffPolicyAlgorithm):
             reset_num_timesteps: Whether the count of steps starts at zero.
             progress_bar: Whether to show one.
         """
-        updates = max(0, total_timesteps - self.learning_starts) // self.envs_per_seed
-        self.make_updates(self._one.compiles(updates))
+        if self._auto is None or reset_num_timesteps:
+            self._auto = self._one.compiles(self._expected_updates(total_timesteps))
+        if self._auto and not self._updates.compiled:
+            print(COMPILING, file=sys.stderr)
+        self.make_updates(self._auto)
         if reset_num_timesteps:
             # New episodes begin: what was asked for was for other observations.
             self._acting.forget()
-        super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
-        self._learner.tensors.write_back()
+        try:
+            super().learn(
+                total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
+            )
+        finally:
+            self._write_back()
         return self
 
     def make_updates(self, compiled: bool) -> None:
@@ -236,10 +261,14 @@ class SeedStack(OffPolicyAlgorithm):
         Args:
             compiled: Whether they are.
         """
-        assert isinstance(self.replay_buffer, DeviceReplayBuffer)
-        self._updates = StackedUpdate(self._learner, self.replay_buffer, self._streams, self.gamma, compiled)
-        self._updates.refresh()
-        self._rebind()
+        buffer = self.replay_buffer
+        assert isinstance(buffer, DeviceReplayBuffer)
+        made = getattr(self, "_updates", None)
+        # Graphs take long to make.
+        if made is None or made.compiled != compiled or made.buffer is not buffer:
+            self._updates = StackedUpdate(self._learner, buffer, self._streams, self.gamma, compiled)
+            self._updates.refresh()
+            self._rebind()
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Not there: a stack is saved seed by seed.
@@ -268,9 +297,24 @@ class SeedStack(OffPolicyAlgorithm):
         """
         self._acting.restore(state["acting"])
         self._streams.restore(state["updates"])
-        if state["compiled"] != self._updates.compiled:
-            # A run that was made longer goes on as it began.
-            self.make_updates(state["compiled"])
+        # A run that was made longer goes on as it began.
+        self._auto = bool(state["compiled"])
+        self.make_updates(self._auto)
+
+    def begin_episodes(self) -> None:
+        """Let go of actions for observations of episodes that are no more."""
+        self._acting.forget()
+
+    def set_env(self, env: Any, force_reset: bool = True) -> None:
+        """Train on other environments; as in Stable-Baselines3.
+
+        Args:
+            env: As many environments as before.
+            force_reset: Whether new episodes begin.
+        """
+        super().set_env(env, force_reset)
+        if force_reset:
+            self.begin_episodes()
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed the process, and each environment by its own seed.
@@ -295,11 +339,13 @@ class SeedStack(OffPolicyAlgorithm):
             self.action_space,
             device=self.device,
             n_envs=self.n_envs,
+            **self.replay_buffer_kwargs,
         )
         self._learner = self._one.stacked(self.agents, self._rebind)
         size = get_action_dim(self.action_space)
         sigma = sigma_of(self._one.action_noise)
-        self._acting = StackedActing(self.seeds, size, self._learner.draws, sigma, self.device)
+        observed = int(np.prod(self.observation_space.shape or ()))
+        self._acting = StackedActing(self.seeds, observed, size, self._learner.draws, sigma, self.device)
         self._streams = UpdateStreams(self.seeds, self.batch_size, self._learner.noise, size, self.device)
         for index, agent in enumerate(self.agents):
             # Under names of their own, by which checkpoints find them.
@@ -321,13 +367,28 @@ class SeedStack(OffPolicyAlgorithm):
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         # Whoever asks wants to save what the optimisers have counted.
-        self._learner.tensors.write_back()
+        self._write_back()
         modules, variables = ["policy"], []
         for index, agent in enumerate(self.agents):
             own_modules, own_variables = agent._get_torch_save_params()
             modules += [place_of(index, name) for name in own_modules if name != "policy"]
             variables += [place_of(index, name) for name in own_variables]
         return modules, variables
+
+    def _expected_updates(self, total_timesteps: int) -> int:
+        """Return about how many updates so many steps of each seed bring."""
+        steps = max(0, total_timesteps - max(0, self.learning_starts - self.num_timesteps))
+        assert isinstance(self.train_freq, TrainFreq)
+        rollout = self.train_freq.frequency * self.envs_per_seed
+        # A negative number is as many updates as a rollout has steps.
+        return steps // rollout * (self.gradient_steps if self.gradient_steps >= 0 else rollout)
+
+    def _write_back(self) -> None:
+        """Tell the agents what the stack counts for them."""
+        self._learner.tensors.write_back()
+        for agent in self.agents:
+            agent.num_timesteps, agent._n_updates = self.num_timesteps, self._n_updates
+            agent._episode_num = self._episode_num // len(self.agents)
 
     def _rebind(self) -> None:
         if hasattr(self, "_updates"):

@@ -81,7 +81,7 @@ class StackedLearner(Protocol):
         """Return the actions of one agent.
 
         Args:
-            networks: Its networks' parameters by network and name.
+            networks: The parameters of "actor" by name.
             observations: ``[N, S]``.
             noise: Standard normal, or zero for its best actions, ``[N, A]``.
 
@@ -103,6 +103,7 @@ class StackedUpdate:
 
     Attributes:
         compiled: As given.
+        buffer: As given.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class StackedUpdate:
         gamma: float,
         compiled: bool,
     ) -> None:
-        self._learner, self._buffer, self._streams, self._gamma = learner, buffer, streams, gamma
+        self._learner, self.buffer, self._streams, self._gamma = learner, buffer, streams, gamma
         self.compiled = compiled
         self._size = torch.zeros((), dtype=torch.int64, device=buffer.rows.device)
         self._columns = buffer._slices()
@@ -122,17 +123,23 @@ class StackedUpdate:
         self._sums: dict[str, dict[str, Tensor]] = {}
         self._counts: dict[str, int] = {}
 
+    @property
+    def fallbacks(self) -> list[str]:
+        """Why graphs could not be compiled; empty where all could."""
+        return [graph.fallback for graph in (self._act, *self._graphs.values()) if graph.fallback]
+
     def refresh(self) -> None:
         """Take over what was replaced among the agents' tensors, and how full the buffer is."""
         self._learner.tensors.refresh()
-        self._buffer.synchronise()
-        self._size.fill_(self._buffer.size())
+        self.buffer.synchronise()
+        self._size.fill_(self.buffer.size())
 
     def rebind(self) -> None:
         """Let the graphs work on other tensors; the agents' tensors call this when they were replaced."""
         for variant, graph in self._graphs.items():
             self._bind(variant, graph)
-        self._act.bind(self._learner.tensors.networks, buffers=self._learner.buffers)
+        actors = self._actors()
+        self._act.bind(actors, unchanged=actors["actor"].values(), buffers=self._learner.buffers)
 
     def step(self, number: int, step: int) -> None:
         """Make one update; nothing waits for it on a GPU.
@@ -167,24 +174,33 @@ class StackedUpdate:
             noise: Standard normal, or zero, ``[S, N, A]``.
         """
         with torch.no_grad():
-            return self._act_all(self._learner.tensors.networks, (observations, noise))
+            return self._act_all(self._actors(), (observations, noise))
 
-    def losses(self) -> dict[str, Tensor]:
-        """Return the mean of each loss ``[S]`` since the last call, and begin anew."""
+    def losses(self, begin_anew: bool = True) -> dict[str, Tensor]:
+        """Return the mean of each loss ``[S]`` over the updates since it last began anew.
+
+        Args:
+            begin_anew: Whether to forget them.
+        """
         sums: dict[str, Tensor] = {}
         counts: dict[str, int] = {}
         for variant, values in self._sums.items():
             for name, value in values.items():
                 sums[name] = sums[name] + value if name in sums else value.clone()
                 counts[name] = counts.get(name, 0) + self._counts[variant]
-                value.zero_()
-            self._counts[variant] = 0
+                if begin_anew:
+                    value.zero_()
+            if begin_anew:
+                self._counts[variant] = 0
         return {name: value / counts[name] for name, value in sums.items() if counts[name]}
+
+    def _actors(self) -> dict[str, Any]:
+        return {"actor": self._learner.tensors.networks["actor"]}
 
     def _make(self, variant: str) -> None:
         name = f"the update of {self._learner.name}"
         graph = CompiledFunction(partial(self._step, variant), name, compiled=self.compiled)
-        device, seeds = self._buffer.rows.device, self._streams.seeds
+        device, seeds = self.buffer.rows.device, self._streams.seeds
         self._sums[variant] = {
             name: torch.zeros(seeds, device=device) for name in self._learner.losses(variant)
         }
@@ -197,11 +213,11 @@ class StackedUpdate:
         state = {
             "learner": self._learner.state(),
             "sums": self._sums[variant],
-            "rows": self._buffer.rows,
+            "rows": self.buffer.rows,
             "size": self._size,
             **drawn,
         }
-        read = [self._buffer.rows, drawn["places"], *drawn["noise"].values()]
+        read = [self.buffer.rows, drawn["places"], *drawn["noise"].values()]
         graph.bind(state, unchanged=read, buffers=self._learner.buffers)
 
     def _step(self, variant: str, state: Any, _: Any) -> tuple[()]:
@@ -213,8 +229,9 @@ class StackedUpdate:
 
     def _batch(self, state: Any) -> dict[str, Tensor]:
         """Draw each agent's transitions from those of its own environments."""
-        rows, turn = state["rows"], state["counter"].reshape(1)
-        places = state["places"].index_select(0, turn).squeeze(0)
+        # Recording a graph makes a few steps that do not count, also where the numbers are nearly used up.
+        turn = (state["counter"] % state["places"].shape[0]).reshape(1)
+        rows, places = state["rows"], state["places"].index_select(0, turn).squeeze(0)
         seeds, all_envs = places.shape[0], rows.shape[1]
         envs = all_envs // seeds
         index = (places * (state["size"] * envs)).long()

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,7 @@ def build_plan(table: Mapping[str, Any], name: str, source: str) -> Plan:
         raise
     base = _read_fixed(fixed, grid, source)
     runs, notes = _expand(base, grid, source)
+    _refuse_shared_seeds(runs, source)
     _check_all(runs, source)
     lists = {key: list(values) for key, values in grid.axes.items()}
     kept = {"name": name, "run": base, "grid": lists, "exclude": [dict(part) for part in grid.excluded]}
@@ -199,6 +201,20 @@ def _expand(base: Mapping[str, Any], grid: Grid, source: str) -> tuple[list[Plan
         runs[name] = PlannedRun(name, settings, config)
         notes |= dict.fromkeys(resolved.notes)
     return list(runs.values()), tuple(notes)
+
+
+def _refuse_shared_seeds(runs: Sequence[PlannedRun], source: str) -> None:
+    """Refuse runs that differ by their seeds alone and train some of the same, see `RunConfig.seeds`."""
+    alike: dict[str, list[RunConfig]] = {}
+    for run in runs:
+        alike.setdefault(dataclasses.replace(run.config, seed=0, out=None).to_toml(), []).append(run.config)
+    for configs in alike.values():
+        for one, other in pairwise(sorted(configs, key=lambda config: config.seed)):
+            if one.seed + one.seeds > other.seed:
+                raise ConfigError(
+                    f"runs of {source} with the seeds {one.seed} and {other.seed} train {one.seeds} seeds "
+                    f"each, some of them the same: give seeds that are {one.seeds} apart"
+                )
 
 
 def _check_all(runs: Iterable[PlannedRun], source: str) -> None:

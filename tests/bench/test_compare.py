@@ -68,3 +68,12 @@ def test_a_mistake_is_one_sentence(tmp_path, capsys):
     unfinished = sweep(tmp_path / "unfinished", [("true", 0, "failed", [1], 1)])
     assert main(["bench", "compare", str(unfinished), "--out", str(tmp_path / "out")]) == 2
     assert "no finished run in" in capsys.readouterr().err
+
+
+def test_a_run_of_several_seeds_counts_as_so_many(tmp_path):
+    folder = sweep(tmp_path / "stacked", [("true", 4, "finished", [1], 1)])
+    text = "steps,seconds,seed,episode,return\n0,0,4,0,0\n0,0,5,0,0\n10,1,4,0,6\n10,1,5,0,8\n"
+    (folder / "a_true_s4" / "eval" / "evaluations.csv").write_text(text)
+    runs = compare.read(folder)
+    assert [(run.seed, run.final()) for run in runs] == [(4, 6.0), (5, 8.0)]
+    assert compare.summarise(runs)[0]["seeds"] == 2

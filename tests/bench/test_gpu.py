@@ -43,16 +43,34 @@ def test_floors_may_be_of_either_kind_and_are_for_gpus(monkeypatch):
 
 
 def test_the_groups_are_those_of_the_gates():
-    td3, sac, paper = gpu.groups((8, 32), "cuda")
-    assert list(td3.variants)[:3] == ["sb3", "compiled", "8 seeds of compiled-td3"]
-    assert td3.seeds == {
-        f"{count} seeds of {agent}": count for count in (8, 32) for agent in ("compiled-td3", "hyper-td3")
-    }
-    assert (td3.floors, sac.floors) == ({"compiled": ("speedup", 6.0)},) * 2
+    td3, sac, paper, fast = gpu.groups((1, 8), "cuda")
+    for group in (td3, sac):
+        assert list(group.variants) == ["sb3", "compiled", "stack of 1", "stack of 8"]
+        assert group.seeds == {"stack of 1": 1, "stack of 8": 8}
+        assert group.floors == {"stack of 1": ("speedup", 6.0)}
     assert paper.floors["compiled"] == ("updates_per_second", 1500.0)
     assert "compiled, high" in paper.variants
+    assert list(fast.variants) == ["eager", "stack of 1", "stack of 8"]
     assert "compiled, high" not in gpu.groups((8,), "cpu")[2].variants
     assert len(gpu.groups((8,), "cpu", quick=True)) == 1
+
+
+def test_what_could_not_be_compiled_meets_no_floor(monkeypatch):
+    class Model:
+        compile = True
+        _refused, _failed = False, object()
+
+        def train(self, gradient_steps, batch_size):
+            pass
+
+    group = gpu.Group("g", {"one": lambda *_: Model()}, {}, {"one": ("speedup", 0.5)})
+    monkeypatch.setattr(gpu, "interleave", lambda *args, **kwargs: Timings({"one": [1.0]}, {"one": [1.0]}))
+    monkeypatch.setattr(gpu, "provenance", lambda seed, device: {})
+    (row,) = gpu.measure(group, device="cuda", rounds=1, steps=2)
+    assert (row["not_compiled"], row["met"]) == ("see the warning", False)
+    Model._failed = None
+    (row,) = gpu.measure(group, device="cuda", rounds=1, steps=2)
+    assert (row["not_compiled"], row["met"]) == ("", True)
 
 
 def test_a_measurement_writes_a_row_for_each_variant(tmp_path, monkeypatch):

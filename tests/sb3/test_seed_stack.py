@@ -10,9 +10,12 @@ from stable_baselines3 import TD3
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from torch.utils import _pytree as pytree
 
 from hyperrl import CompiledPPO, CompiledSAC, CompiledTD3, HyperSAC, HyperTD3, SeedStack
+from hyperrl.compiled.capture import warm_up
 from hyperrl.errors import ConfigError, NonFiniteError, ShapeError
+from hyperrl.run.health import DivergenceWarning, HealthCallback
 from hyperrl_agents.compiled_sac.update import SACUpdate
 from hyperrl_agents.compiled_td3.update import TD3Update
 from tests.sb3.toys import TINY, PointEnv
@@ -269,6 +272,120 @@ def test_actions_that_were_asked_for_are_not_those_of_new_episodes():
         np.testing.assert_allclose(row[index, 6:8], stack.policy.scale_action(action)[0], atol=1e-5)
 
 
+def test_every_place_of_the_random_numbers_can_be_where_a_graph_is_recorded():
+    stack = stack_of(CompiledTD3).learn(20)
+    updates = stack._updates
+    for counter in range(64):
+        stack._streams.tensors()["counter"].fill_(counter)
+        for graph in updates._graphs.values():
+            before = [leaf.clone() for leaf in graph._state_leaves]
+            warm_up(
+                lambda *leaves, graph=graph: graph._function(
+                    pytree.tree_unflatten(leaves, pytree.tree_structure(graph._state)), ()
+                ),
+                graph._state_leaves,
+                [],
+                unchanged=graph._unchanged,
+            )
+            assert all(torch.equal(a, b) for a, b in zip(graph._state_leaves, before, strict=True))
+
+
+def test_counts_are_those_of_the_stack_at_any_time():
+    stack = stack_of(HyperTD3)
+    seen = []
+
+    def look(model):
+        agent = model.agents[1]
+        state = agent.get_parameters()["critic.optimizer"]["state"]
+        seen.append((float(state[0]["step"]), agent._n_updates, agent.num_timesteps, model._n_updates))
+
+    stack.learn(30, callback=Each(look))
+    assert all(step == updates == own for step, updates, _, own in seen)
+    assert seen[-1] == (19, 19, 30, 19)
+
+    class StopError(Exception):
+        pass
+
+    def stop(model):
+        if model.num_timesteps == 25:
+            raise StopError
+
+    with pytest.raises(StopError):
+        stack_of(HyperTD3).learn(30, callback=Each(stop))
+    stopped = stack_of(HyperTD3)
+    with pytest.raises(StopError):
+        stopped.learn(30, callback=Each(stop))
+    assert float(stopped.agents[0].critic.optimizer.state_dict()["state"][0]["step"]) == 14
+
+
+def test_copying_one_seed_onto_another_in_the_middle_keeps_the_counts():
+    stack = stack_of(CompiledTD3)
+
+    def copy_over(model):
+        if model.num_timesteps == 20:
+            model.agents[1].set_parameters(model.agents[0].get_parameters())
+
+    stack.learn(30, callback=Each(copy_over))
+    assert stack._learner.tensors.adam["critic"].counted.tolist() == [20, 20]
+
+
+def test_a_saved_agent_goes_on_alone_with_a_buffer_of_its_own(tmp_path):
+    stack = stack_of(HyperTD3, stats_window_size=7).learn(30)
+    stack.agents[0].save(tmp_path / "agent")
+    alone = HyperTD3.load(tmp_path / "agent", env=PointEnv(), device="cpu")
+    assert (alone.num_timesteps, alone._n_updates, alone.replay_buffer.buffer_size) == (30, 20, 60)
+    alone.learn(40, reset_num_timesteps=False)
+    assert alone.replay_buffer.pos == 40
+    assert stack.ep_info_buffer.maxlen == 7
+
+
+def test_graphs_are_kept_from_one_learning_to_the_next():
+    stack = stack_of(CompiledTD3).learn(20)
+    made = stack._updates
+    stack.learn(10, reset_num_timesteps=False)
+    assert stack._updates is made
+    stack.make_updates(compiled=True)
+    assert stack._updates is not made
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps", "expected"),
+    [
+        ({}, 110, 100),
+        ({"gradient_steps": 5}, 110, 500),
+        ({"gradient_steps": -1, "train_freq": 4}, 110, 100),
+        ({"train_freq": 50}, 110, 2),
+    ],
+)
+def test_so_many_updates_are_expected(changes, steps, expected):
+    assert stack_of(CompiledTD3, **changes)._expected_updates(steps) == expected
+
+
+def test_arguments_of_the_buffer_are_passed_on():
+    stack = stack_of(CompiledTD3, replay_buffer_kwargs={"handle_timeout_termination": False}).learn(25)
+    assert not stack.replay_buffer.handle_timeout_termination
+    assert not stack.replay_buffer.timeouts.any()
+
+
+def test_a_buffer_that_was_saved_or_copied_is_what_is_learned_from(tmp_path):
+    stack = stack_of(CompiledTD3).learn(30)
+    stack.save_replay_buffer(tmp_path / "buffer")
+    stack.load_replay_buffer(tmp_path / "buffer.pkl")
+    stack.learn(10, reset_num_timesteps=False)
+    copied = copy.deepcopy(stack.replay_buffer)
+    for buffer in (stack.replay_buffer, copied):
+        assert torch.equal(buffer.rows, torch.from_numpy(buffer.packed))
+        buffer.packed[0] = 5.0
+        assert (buffer.rows[0] == 5.0).all()
+    assert stack._updates.buffer is stack.replay_buffer
+
+
+def test_values_that_explode_are_seen_through_the_mean_of_the_seeds():
+    stack = stack_of(CompiledSAC, learning_rate=1.0, gamma=0.5)
+    with pytest.warns(DivergenceWarning):
+        stack.learn(30, callback=HealthCallback())
+
+
 def test_an_agent_that_is_loaded_in_the_middle_is_what_learns_on():
     stack = stack_of(CompiledTD3).learn(30)
     other = stack_of(CompiledTD3, seeds=(8, 9)).learn(30)
@@ -326,6 +443,14 @@ def test_what_cannot_be_stacked_is_refused_by_name():
     )
     with pytest.raises(ConfigError, match="same number of environments, got 3 together"):
         SeedStack(CompiledTD3, "MlpPolicy", envs(3), (0, 1))
+    for env in (PointEnv(), "Pendulum-v1"):
+        with pytest.raises(ConfigError, match="need a vectorised environment"):
+            SeedStack(CompiledTD3, "MlpPolicy", env, (0, 1))
+    with pytest.raises(ConfigError, match="seeds must be different numbers, such as"):
+        SeedStack(CompiledTD3, "MlpPolicy", envs(2), 2)
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="finds no GPU"):
+            SeedStack(CompiledTD3, "MlpPolicy", envs(2), (0, 1), device="cuda")
     with pytest.raises(ConfigError, match="VecNormalize"):
         SeedStack(CompiledTD3, "MlpPolicy", VecNormalize(envs(2)), (0, 1))
 
@@ -334,8 +459,14 @@ def test_a_stack_says_how_it_is_saved_and_what_it_acts_on():
     stack = stack_of(CompiledTD3)
     with pytest.raises(ConfigError, match=r"stack\.agents\[0\]\.save"):
         stack.save("stack.zip")
-    with pytest.raises(ShapeError, match=r"\[2 N, O\], got \(3, 3\)"):
+    with pytest.raises(ShapeError, match=r"\[2 N, 3\], got \(3, 3\)"):
         stack.predict(np.zeros((3, 3)))
+    with pytest.raises(ShapeError, match=r"\[2 N, 3\], got \(2, 5\)"):
+        stack.predict(np.zeros((2, 5)))
+    with pytest.raises(ShapeError, match="must be numbers"):
+        stack.predict({"a": 1})
+    with pytest.raises(ConfigError, match="part of a stack of seeds"):
+        stack.agents[0].learn(10)
     with pytest.raises(NonFiniteError):
         stack.predict(np.full((2, 3), np.nan))
 
@@ -407,3 +538,46 @@ def _random_returns(env):
             total, done = total + reward, terminated or truncated
         totals.append(total)
     return totals
+
+
+on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@on_gpu
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize("cls", list(KWARGS))
+def test_on_a_gpu_graphs_compute_what_the_functions_do(cls, overlap):
+    kwargs = {"device": "cuda", "overlap": overlap}
+    plain, graphs = (stack_of(cls, compile=compiled, **kwargs).learn(30) for compiled in (False, True))
+    assert graphs._updates.fallbacks == []
+    for graph in graphs._updates._graphs.values():
+        assert None not in graph._captures.values()
+    for found, expected in zip(
+        graphs.policy.state_dict().values(), plain.policy.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@on_gpu
+@pytest.mark.parametrize("counter", [0, 61, 62, 63])
+def test_on_a_gpu_graphs_are_recorded_wherever_the_random_numbers_are(counter):
+    stack = stack_of(CompiledTD3, device="cuda", compile=True)
+    stack.learn(11 + counter)
+    stack._updates._graphs.clear()
+    stack.learn(4, reset_num_timesteps=False)
+    assert all(torch.isfinite(value).all() for value in stack.policy.state_dict().values())
+
+
+@on_gpu
+def test_on_a_gpu_an_agent_that_is_loaded_in_the_middle_is_what_learns_on():
+    stack = stack_of(CompiledTD3, device="cuda", compile=True).learn(30)
+    stack.agents[1].set_parameters(stack.agents[0].get_parameters())
+    stack.learn(10, reset_num_timesteps=False)
+    assert stack._learner.tensors.adam["critic"].counted.tolist() == [30, 30]
+
+
+@on_gpu
+def test_on_a_gpu_the_rows_are_those_of_the_cpu():
+    stack = stack_of(CompiledSAC, device="cuda").learn(100)
+    assert stack.replay_buffer.full
+    np.testing.assert_array_equal(stack.replay_buffer.rows.cpu().numpy(), stack.replay_buffer.packed)

@@ -100,6 +100,24 @@ def test_the_same_run_twice_is_refused():
         plan_of(names)
 
 
+def test_runs_of_several_seeds_share_none():
+    text = """
+    [run]
+    steps = 30_000
+    seeds = 3
+    [grid]
+    agent = ["compiled-td3"]
+    env = ["InvertedPendulum-v5"]
+    seed = [0, 2]
+    """
+    with pytest.raises(
+        ConfigError, match=r"seeds 0 and 2 train 3 seeds each, some of them the same.* 3 apart"
+    ):
+        plan_of(text)
+    runs = plan_of(text.replace("[0, 2]", "[0, 3]")).runs
+    assert [run.config.seed for run in runs] == [0, 3]
+
+
 def test_unknown_parts_have_the_nearest():
     with pytest.raises(UnknownNameError, match=r"unknown part of study.toml 'gird', did you mean 'grid'"):
         plan_of("[gird]\nseed = [0]\n")

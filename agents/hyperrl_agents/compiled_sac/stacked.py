@@ -38,6 +38,9 @@ class StackedSAC:
         self.tensors = StackedTensors(
             [networks_of(agent) for agent in agents], [optimised_of(agent) for agent in agents], changed
         )
+        self.tensors.refresh()
+        # So that nothing keeps the tensors from before they were stacked.
+        self._one.refresh()
 
     def variant(self, number: int, step: int) -> str:
         """Return "moving" where the target networks move, else "resting"."""
@@ -56,7 +59,7 @@ class StackedSAC:
 
     def step(self, variant: str, state: Any, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Make one update of all agents; see `StackedLearner.step`."""
-        adam = dict.fromkeys(state[1], (0, 0, None, None))
+        adam = dict.fromkeys(state[1], (0, 0, 0, None))
         dims = (0, adam, 0 if self._fixed is None else None)
         update = vmap(partial(self._one.step_all, variant == "moving"), in_dims=(dims, 0))
         values: dict[str, Tensor] = update(state, batch)

@@ -14,8 +14,8 @@ from hyperrl_agents.compiled_td3.update import TD3Update, networks_of, optimised
 if TYPE_CHECKING:
     from hyperrl_agents.compiled_td3.agent import CompiledTD3
 
-# Parameters and moments have a leading dimension for the agents; counts of steps and learning rates have not.
-_STATE = (0, (0, 0, None, None))
+# Parameters, moments and counts of steps have a leading dimension for the agents; learning rates have not.
+_STATE = (0, (0, 0, 0, None))
 
 
 class StackedTD3:
@@ -40,6 +40,9 @@ class StackedTD3:
         self.tensors = StackedTensors(
             [networks_of(agent) for agent in agents], [optimised_of(agent) for agent in agents], changed
         )
+        self.tensors.refresh()
+        # So that nothing keeps the tensors from before they were stacked.
+        self._one.refresh()
 
     def variant(self, number: int, step: int) -> str:
         """Return "all" for every ``policy_delay``-th update, else "critics"."""
