@@ -110,9 +110,7 @@ def test_runs_of_several_seeds_share_none():
     env = ["InvertedPendulum-v5"]
     seed = [0, 2]
     """
-    with pytest.raises(
-        ConfigError, match=r"seeds 0 and 2 train 3 seeds each.* 3 apart"
-    ):
+    with pytest.raises(ConfigError, match=r"seeds 0 and 2 train 3 seeds each.* 3 apart"):
         plan_of(text)
     runs = plan_of(text.replace("[0, 2]", "[0, 3]")).runs
     assert [run.config.seed for run in runs] == [0, 3]
