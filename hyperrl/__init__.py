@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hyperrl.run import Run as Run
     from hyperrl.run import RunFolder as RunFolder
     from hyperrl.sb3 import HyperCriticConfig as HyperCriticConfig
-    from hyperrl.sb3.seed_stack import SeedStack as SeedStack
+    from hyperrl.sb3.seeds import SeedStack as SeedStack
     from hyperrl.train import restore_agent as restore_agent
     from hyperrl.train import resume as resume
     from hyperrl.train import train as train
@@ -47,7 +47,7 @@ _HOMES = {
     "Run": "hyperrl.run",
     "RunConfig": "hyperrl.config",
     "RunFolder": "hyperrl.run",
-    "SeedStack": "hyperrl.sb3.seed_stack",
+    "SeedStack": "hyperrl.sb3.seeds",
     "TargetMLP": "hyperrl.nets",
     "TargetSpec": "hyperrl.nets",
     "evaluate": "hyperrl.evaluate",

@@ -23,8 +23,7 @@ from hyperrl.evaluation.stacked import play_stacked
 from hyperrl.run import RunFolder
 from hyperrl.run.adopt import write_only_checkpoint
 from hyperrl.run.seeding import Seeds, seeds_of_run
-from hyperrl.sb3.seed_parts import seed_environments
-from hyperrl.sb3.seed_stack import SeedStack
+from hyperrl.sb3.seeds import SeedStack, seed_environments
 from hyperrl_envs.native import supports
 
 

@@ -18,7 +18,7 @@ from hyperrl.bench.timing import Timings, deciding_clock, interleave
 from hyperrl.bench.update import NET_ARCH, TRANSITIONS, SpacesOnly, builder, fill, hyper, named
 from hyperrl.registry import agents
 from hyperrl.sb3.device_buffer import DeviceReplayBuffer
-from hyperrl.sb3.seed_stack import SeedStack
+from hyperrl.sb3.seeds import SeedStack
 
 _BATCH = 256
 _Build = Callable[[str, int], OffPolicyAlgorithm]

@@ -19,8 +19,7 @@ from hyperrl.evaluation.stacked import play_stacked
 from hyperrl.presets import resolve
 from hyperrl.registry import agents
 from hyperrl.run.seeding import seeds_of_run
-from hyperrl.sb3.seed_parts import seed_environments
-from hyperrl.sb3.seed_stack import SeedStack
+from hyperrl.sb3.seeds import SeedStack, seed_environments
 
 _ENV = "HalfCheetah-v5"
 _EPISODES = 2

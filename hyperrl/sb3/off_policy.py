@@ -20,7 +20,7 @@ from hyperrl.sb3.device_buffer import DeviceReplayBuffer
 from hyperrl.sb3.packed_buffer import PackedReplayBuffer
 
 if TYPE_CHECKING:
-    from hyperrl.sb3.stacked_update import StackedLearner
+    from hyperrl.sb3.seeds.update import StackedLearner
 
 # Nobody knows before how long an episode will be.
 _STEPS_OF_AN_EPISODE = 1000

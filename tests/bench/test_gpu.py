@@ -79,7 +79,7 @@ def test_a_measurement_writes_a_row_for_each_variant(tmp_path, monkeypatch):
     def eager(device, seed):
         with pytest.MonkeyPatch.context() as patch:
             # Compiling is what the agents' own tests are for.
-            patch.setattr("hyperrl.sb3.stacked_update.CompiledFunction", _uncompiled)
+            patch.setattr("hyperrl.sb3.seeds.update.CompiledFunction", _uncompiled)
             return stack(device, seed)
 
     group = gpu.Group("g", {"sb3": builder(TD3, "MlpPolicy"), "2 seeds": eager}, {"2 seeds": 2}, {})

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class StackedSAC:
-    """`hyperrl.sb3.stacked_update.StackedLearner` of SAC.
+    """`hyperrl.sb3.seeds.update.StackedLearner` of SAC.
 
     Args:
         agents: Agents that are built alike, but for their seeds.

@@ -19,7 +19,7 @@ _STATE = (0, (0, 0, 0, None))
 
 
 class StackedTD3:
-    """`hyperrl.sb3.stacked_update.StackedLearner` of TD3.
+    """`hyperrl.sb3.seeds.update.StackedLearner` of TD3.
 
     Args:
         agents: Agents that are built alike, but for their seeds.

@@ -12,7 +12,7 @@ from torch.func import vmap
 
 from hyperrl.compiled import Buffers, CompiledFunction, StackedTensors
 from hyperrl.sb3.device_buffer import DeviceReplayBuffer, gather
-from hyperrl.sb3.seed_streams import UpdateStreams
+from hyperrl.sb3.seeds.streams import UpdateStreams
 
 
 class StackedLearner(Protocol):

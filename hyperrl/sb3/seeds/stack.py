@@ -23,11 +23,11 @@ from hyperrl.errors import ConfigError
 from hyperrl.sb3.compiled_updates import COMPILING
 from hyperrl.sb3.device_buffer import DeviceReplayBuffer
 from hyperrl.sb3.off_policy import OffPolicyUpdates
-from hyperrl.sb3.seed_acting import StackedActing
-from hyperrl.sb3.seed_checks import checked_seeds, refuse, sigma_of
-from hyperrl.sb3.seed_parts import StackedPolicies, optimizers_of, place_of, seed_environments
-from hyperrl.sb3.seed_streams import UpdateStreams
-from hyperrl.sb3.stacked_update import StackedUpdate
+from hyperrl.sb3.seeds.acting import StackedActing
+from hyperrl.sb3.seeds.checks import checked_seeds, refuse, sigma_of
+from hyperrl.sb3.seeds.parts import StackedPolicies, optimizers_of, place_of, seed_environments
+from hyperrl.sb3.seeds.streams import UpdateStreams
+from hyperrl.sb3.seeds.update import StackedUpdate
 
 
 class SeedStack(OffPolicyAlgorithm):

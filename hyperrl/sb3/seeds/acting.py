@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hyperrl.errors import NonFiniteError, ShapeError
-from hyperrl.sb3.seed_streams import ActingStreams
+from hyperrl.sb3.seeds.streams import ActingStreams
 
 _Act = Callable[[Tensor, Tensor], Tensor]
 _Floats = NDArray[np.float32]
