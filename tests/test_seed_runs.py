@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import os
 import shutil
 
 import numpy as np
@@ -215,7 +216,7 @@ def test_the_best_of_a_seed_is_what_its_folder_has(finished):
 
 
 def test_the_numbers_of_environments_and_threads_do_not_change_the_first_seed(tmp_path, finished):
-    with_threads = train(config(tmp_path / "threads", threads=2))
+    with_threads = train(config(tmp_path / "threads", threads=min(2, len(os.sched_getaffinity(0)))))
     assert rows(with_threads.folder.path)[-1]["return"] == rows(finished.folder.path)[-1]["return"]
     several = train(config(tmp_path / "several", n_envs=2, steps=40, eval_every=0))
     stack = restore_agent(several.folder.path)
