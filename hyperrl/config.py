@@ -27,7 +27,7 @@ SIMULATORS = ("mujoco", "warp")
 _RANGES = {
     "steps": whole(1, 1e12),
     "seed": whole(0, 2**32 - 1),
-    "n_envs": whole(1, 4096),
+    "n_envs": whole(1, 65_536),
     "seeds": whole(1, 1024),
     "threads": whole(1, 1024),
     "eval_episodes": whole(1, 100_000),
@@ -55,7 +55,7 @@ class RunConfig:
         seeds: How many seeds are trained at once in one process, from `seed` on; see `hyperrl.SeedStack`.
             Steps and evaluations are those of each seed.
         threads: CPU threads of torch, at most as many as there are cores. One is the fastest for small
-            networks, and holds whatever OMP_NUM_THREADS says.
+            networks, and holds whatever OMP_NUM_THREADS says. With several seeds they step environments.
         policy: "MlpPolicy", "CnnPolicy" or "MultiInputPolicy".
         eval_episodes: Episodes of each evaluation.
         eval_every: Steps between evaluations while training; 0 evaluates before and after only.
@@ -222,8 +222,8 @@ def _check_seeds(config: RunConfig) -> None:
     if config.seed + config.seeds > 2**32:
         raise ConfigError(f"{config.seeds} seeds from {config.seed} on go beyond {2**32 - 1}: begin lower")
     together = config.n_envs * config.seeds
-    if together > 4096:
-        raise ConfigError(f"n_envs times seeds must be at most 4096 environments, got {together}")
+    if together > 65_536:
+        raise ConfigError(f"n_envs times seeds must be at most 65,536 environments, got {together:,}")
 
 
 def _check_flags(config: RunConfig) -> None:

@@ -63,7 +63,7 @@ def train(config: RunConfig) -> Run:
     check_threads(config.threads)
     cls, agent_kwargs = _prepare(config)
     place = RunFolder.place(config)
-    with computing_with(config.threads):
+    with computing_with(config.threads if config.seeds == 1 else 1):
         agent = _build(config, cls, agent_kwargs)
         try:
             folder = RunFolder.create(config, place)
@@ -111,7 +111,7 @@ def resume(run_dir: str | Path, steps: int | None = None) -> Run:
             return finished
         check_threads(config.threads)
         cls, agent_kwargs = _prepare(config)
-        with computing_with(config.threads):
+        with computing_with(config.threads if config.seeds == 1 else 1):
             agent = _build(config, cls, agent_kwargs)
             try:
                 folder.note_resume(checkpoint.steps)

@@ -237,8 +237,8 @@ def test_wrong_uses_get_a_sentence(run, tmp_path):
         train(dataclasses.replace(config(tmp_path / "x"), agent="ppo", agent_kwargs={}))
     with pytest.raises(ConfigError, match="2 seeds from 4294967295 on go beyond"):
         config(tmp_path / "x", seed=2**32 - 1, seeds=2)
-    with pytest.raises(ConfigError, match="at most 4096 environments, got 8000"):
-        config(tmp_path / "x", n_envs=80, seeds=100)
+    with pytest.raises(ConfigError, match="at most 65,536 environments, got 80,000"):
+        config(tmp_path / "x", n_envs=800, seeds=100)
     with pytest.raises(ConfigError, match="a model file holds one agent"):
         import_model("model.zip", config(tmp_path / "x"))
     assert not (tmp_path / "x").exists()

@@ -59,6 +59,7 @@ class CompiledFunction:
         self._state_leaves: list[Tensor] = []
         self._buffers = Buffers()
         self._unchanged: list[Tensor] = []
+        self._layout: tuple[Any, ...] = ()
         # None where recording failed.
         self._captures: dict[tuple[Any, ...], CapturedFunction | None] = {}
         self.fallback: str | None = None
@@ -78,6 +79,7 @@ class CompiledFunction:
         self._state_leaves = [*pytree.tree_leaves(state), *self._buffers.tensors()]
         self._unchanged = [*unchanged, *self._buffers.tensors()]
         self._captures.clear()
+        self._layout = tuple(_layout(leaf) for leaf in self._state_leaves)
 
     def __call__(self, inputs: Any) -> Any:
         """Call the function.
@@ -97,9 +99,8 @@ class CompiledFunction:
         if not self._compiled or self.fallback is not None:
             return self._function(self._state, inputs)
         leaves, structure = pytree.tree_flatten(inputs)
-        shapes = [(leaf.shape, leaf.stride(), leaf.dtype, leaf.device) for leaf in leaves]
         # What the compiler makes of a product depends on the precision that it is asked for.
-        key = (structure, torch.get_float32_matmul_precision(), *shapes)
+        key = (structure, torch.get_float32_matmul_precision(), self._layout, *map(_layout, leaves))
         if key not in self._graphs:
             made = self._compile(leaves, structure)
             if made is None:
@@ -169,3 +170,7 @@ class CompiledFunction:
             CompileWarning,
             stacklevel=4,
         )
+
+
+def _layout(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.device

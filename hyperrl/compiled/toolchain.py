@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
+import platform
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+
+import torch
 
 _VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
@@ -18,19 +24,26 @@ class CompileWarning(UserWarning):
 
 
 @contextmanager
-def cache_folder() -> Iterator[None]:
+def cache_folder(part: str = "") -> Iterator[None]:
     """Let torch keep what it compiles in the user's cache folder, so that no later process does it again.
 
     The folder is `$TORCHINDUCTOR_CACHE_DIR` if it is set, else `hyperrl/torchinductor` in `$XDG_CACHE_HOME`
-    or `~/.cache`. The variable is how torch is told; it is put back afterwards, so that neither what else is
-    compiled in this process nor a process that it starts gets into our folder. Where ours cannot be written,
-    torch's own folder for temporary files serves, with a warning.
+    or `~/.cache`, and in it one for machines of this kind, since torch itself does not tell code for one
+    processor from code for another, and homes are shared. The variable is how torch is told; it is put back
+    afterwards, so that neither what else is compiled in this process nor a process that it starts gets into
+    our folder. Where ours cannot be written, torch's own folder for temporary files serves, with a warning.
+
+    Args:
+        part: Name of a folder within, for what shall not meet what was compiled before.
     """
     before = os.environ.get(_VARIABLE)
-    if not _is_of_the_user(before):
+    if _is_of_the_user(before):
+        assert before is not None
+        os.environ[_VARIABLE] = str(Path(before) / machine_kind() / part)
+    else:
         folder = _writable_folder(os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME"))
         if folder is not None:
-            os.environ[_VARIABLE] = str(folder)
+            os.environ[_VARIABLE] = str(folder / machine_kind() / part)
     try:
         yield
     finally:
@@ -51,6 +64,30 @@ def missing_compiler() -> str | None:
     except InvalidCxxCompiler:
         return "there is no C++ compiler: install g++ or clang++, or set the variable CXX"
     return None
+
+
+@cache
+def machine_kind() -> str:
+    """Return a name for machines that can run each other's compiled code: processor, compiler and torch."""
+    facts = [torch.__version__, torch.backends.cpu.get_cpu_capability(), platform.machine()]
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        names = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU part")
+        # Every core has the same lines.
+        facts += sorted({line for line in lines if line.partition(":")[0].strip() in names})
+    facts.append(_compiler_version())
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+
+
+def _compiler_version() -> str:
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        command = [get_cpp_compiler(), "--version"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout
+    except (InvalidCxxCompiler, OSError, subprocess.SubprocessError):
+        return ""
 
 
 def _is_of_the_user(folder: str | None) -> bool:

@@ -95,6 +95,9 @@ class CompiledUpdates(BaseAlgorithm):
         # A loaded model has taken whatever it was given.
         _check_choices(self.compile, self.precision)
         self._refused = False
+        if reset_num_timesteps:
+            # As below, where it is too late for what is expected.
+            self.num_timesteps = 0
         if self._auto is None or reset_num_timesteps:
             updates = self.expected_updates(total_timesteps)
             self._auto = updates >= WORTH_COMPILING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from functools import partial
 
@@ -23,6 +24,7 @@ from hyperrl.presets import resolve
 from hyperrl.testing import check_agent
 from hyperrl.train import check
 from hyperrl_agents.compiled_ppo import losses
+from hyperrl_agents.compiled_ppo.update import PPOUpdate
 from tests.sb3.toys import DictEnv, ImageEnv, PointEnv
 
 SIZES = {"n_steps": 16, "batch_size": 8, "n_epochs": 3, "seed": 3, "device": "cpu"}
@@ -316,3 +318,28 @@ def test_policies_refuse_what_is_not_finite():
     model = build(baseline.PPO)
     with pytest.raises(NonFiniteError):
         model.predict(np.full(3, np.nan, np.float32))
+
+
+def test_a_count_of_steps_elsewhere_goes_on_with_the_first():
+    """As on a GPU, where the optimiser keeps its counts on the CPU."""
+    agents = []
+    for elsewhere in (True, False):
+        agents.append(build(CompiledPPO, compile=False))
+        agent = agents[-1]
+        agent.train = lambda: None
+        agent.learn(agent.n_steps * agent.n_envs)
+        update = PPOUpdate(agent, compiled=False)
+        settings = dict.fromkeys(("clip_range", "vf_coef", "max_grad_norm"), 0.5) | {"ent_coef": 0.0}
+        update.load(agent.rollout_buffer, settings)
+        if elsewhere:
+            state = update.tensors.adam["policy"]
+            update.tensors.adam["policy"] = dataclasses.replace(state, counted=state.counted.clone())
+            update._bind()
+        rows = th.arange(agent.n_steps * agent.n_envs)
+        for _ in range(3):
+            update.epoch(rows)
+    ours, usual = agents
+    state = ours.policy.optimizer.state.values()
+    assert len({float(one["step"]) for one in state}) == 1
+    for found, expected in zip(ours.policy.parameters(), usual.policy.parameters(), strict=True):
+        th.testing.assert_close(found, expected, rtol=0, atol=0)

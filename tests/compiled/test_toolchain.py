@@ -9,7 +9,7 @@ import torch
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 from hyperrl.compiled import CompiledFunction, CompileWarning, NotCompiledError
-from hyperrl.compiled.toolchain import _writable_folder, cache_folder
+from hyperrl.compiled.toolchain import _writable_folder, cache_folder, machine_kind
 
 VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
@@ -22,8 +22,10 @@ def clean(monkeypatch):
 
 
 def used():
+    """The folder, without that for machines of this kind."""
     with cache_folder():
-        return os.environ.get(VARIABLE)
+        folder = os.environ.get(VARIABLE)
+    return folder if folder is None else str(folder).removesuffix(f"/{machine_kind()}")
 
 
 def test_the_folder_is_in_the_users_cache(monkeypatch, tmp_path):
@@ -39,6 +41,27 @@ def test_the_folder_is_in_the_users_cache(monkeypatch, tmp_path):
 def test_a_folder_of_the_users_own_is_respected(monkeypatch, tmp_path):
     monkeypatch.setenv(VARIABLE, str(tmp_path / "own"))
     assert used() == os.environ[VARIABLE] == str(tmp_path / "own")
+
+
+def test_each_kind_of_machine_has_a_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    with cache_folder("again"):
+        assert os.environ[VARIABLE] == str(tmp_path / machine_kind() / "again")
+    here = machine_kind()
+    try:
+        for name, other in (
+            ("torch.backends.cpu.get_cpu_capability", lambda: "AVX2 of another"),
+            ("hyperrl.compiled.toolchain._compiler_version", lambda: "g++ 1.0"),
+            ("platform.machine", lambda: "riscv64"),
+        ):
+            with monkeypatch.context() as patch:
+                patch.setattr(name, other)
+                machine_kind.cache_clear()
+                assert machine_kind() != here
+        machine_kind.cache_clear()
+        assert machine_kind() == here
+    finally:
+        machine_kind.cache_clear()
 
 
 @pytest.mark.parametrize("before", [None, default_cache_dir()])
@@ -104,3 +127,34 @@ def test_what_was_compiled_is_kept_in_the_users_cache_folder(tmp_path):
     assert result == "[2.0, 2.0, 2.0]"
     # A process that is started from there gets nothing of ours.
     assert "hyperrl" not in variable
+
+
+ON_ANOTHER = """
+import torch
+from hyperrl.compiled import CompiledFunction
+torch.manual_seed(0)
+x = torch.randn(37, 53)
+value = lambda x, y: (x * y).tanh().sum(1) + y.exp().mean(1)
+function = CompiledFunction(lambda x, y: {"z": value(x, y)}, "f", strict=True)
+function.bind(x)
+y = torch.randn(37, 53)
+print((function(y)["z"] - value(x, y)).abs().max().item())
+"""
+
+
+@pytest.mark.slow
+def test_code_for_another_processor_is_not_run(tmp_path):
+    # The same folder, as in a home that several machines share.
+    for capability in ("", "avx2", "default"):
+        env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+        if capability:
+            env["ATEN_CPU_CAPABILITY"] = capability
+        done = subprocess.run(
+            [sys.executable, "-c", ON_ANOTHER],
+            env=env,
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert float(done.stdout) < 1e-3, capability

@@ -31,6 +31,7 @@ class GaussianActing:
         self._shape = agent.n_envs, get_action_dim(agent.action_space)
         self._device = agent.device
         self._forward = _ForwardWithNoise(agent.policy)
+        self._bound: Any = None
         name = f"the acting of {type(agent).__name__}"
         self._graph = CompiledFunction(self._act, name, compiled=compiled, strict=True)
 
@@ -53,7 +54,10 @@ class GaussianActing:
         Args:
             tensors: Those of the policy.
         """
-        self._graph.bind(tensors.networks["policy"], buffers=tensors.buffers)
+        parameters = tensors.networks["policy"]
+        if parameters is not self._bound:
+            self._bound = parameters
+            self._graph.bind(parameters, unchanged=parameters.values(), buffers=tensors.buffers)
 
     def __call__(self, observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Draw an action in each environment, with the random numbers that the policy itself would draw.

@@ -70,9 +70,17 @@ class PPOUpdate:
         """
         for name, value in settings.items():
             self._settings[name].fill_(value)
-        self._rollout = {name: self._flat(buffer, getattr(buffer, name)) for name in _ROLLOUT}
+        rollout = {name: self._flat(buffer, getattr(buffer, name)) for name in _ROLLOUT}
         for name in ("values", "log_probs", "advantages", "returns"):
-            self._rollout[name] = self._rollout[name].flatten()
+            rollout[name] = rollout[name].flatten()
+        new, structure = pytree.tree_flatten(rollout)
+        own, own_structure = pytree.tree_flatten(self._rollout)
+        if structure == own_structure and [one.shape for one in new] == [one.shape for one in own]:
+            # Where the last one was: a graph on a GPU was recorded for these places.
+            torch._foreach_copy_(own, new)
+            self.tensors.refresh()
+            return
+        self._rollout = rollout
         self.tensors.refresh()
         self._bind()
 
@@ -87,7 +95,8 @@ class PPOUpdate:
             The `METRICS` of each minibatch, ``[6]``, and whether the last one changed nothing because its
             divergence was too large.
         """
-        counts = self.tensors.adam["policy"].steps
+        adam = self.tensors.adam["policy"]
+        counts = adam.steps
         metrics: list[Tensor] = []
         try:
             for minibatch in rows.split(self._rows):
@@ -95,8 +104,10 @@ class PPOUpdate:
                 metrics.append(graph(minibatch))
                 if self._stops and self._is_too_far(metrics[-1], self._settings):
                     return metrics, True
-                # The graph reads the first count; the others, one for each parameter, follow at the end.
+                # The graph reads one count; the others, one for each parameter, follow at the end.
                 counts[0].add_(1)
+                if adam.counted is not counts[0]:
+                    adam.counted.add_(1)
         finally:
             torch._foreach_copy_(counts, [counts[0]] * len(counts))
         return metrics, False
@@ -108,7 +119,8 @@ class PPOUpdate:
             self._rollout,
             self._settings,
         )
-        self._graph.bind(state, buffers=self.tensors.buffers)
+        read = [*pytree.tree_leaves(self._rollout), *self._settings.values()]
+        self._graph.bind(state, unchanged=read, buffers=self.tensors.buffers)
         self._remainder.bind(state)
 
     def _flat(self, buffer: RolloutBuffer, values: Any) -> Any:

@@ -85,9 +85,11 @@ class Physics:
             return
         caller = torch.cuda.current_stream(self._torch_stream.device)
         self._torch_stream.wait_stream(caller)
-        with torch.cuda.stream(self._torch_stream):
-            yield
-        caller.wait_stream(self._torch_stream)
+        try:
+            with torch.cuda.stream(self._torch_stream):
+                yield
+        finally:
+            caller.wait_stream(self._torch_stream)
 
     def note_overflow(self) -> None:
         """Warn once if contacts or constraints were left out earlier; never waits for the device."""

@@ -277,6 +277,11 @@ class WarpSimulation:
 
 def _room(model: Any, nconmax: int | None, njmax: int | None) -> Room:
     room = choose_room(model)
-    contacts = room.contacts if nconmax is None else int(whole(0, 100_000).check("nconmax", nconmax))
-    rows = room.rows if njmax is None else int(whole(0, 100_000).check("njmax", njmax))
+    # Without any room MuJoCo Warp leaves out everything, and does not say so.
+    least = Room(min(1, room.contacts), min(1, room.rows))
+    contacts, rows = room.contacts, room.rows
+    if nconmax is not None:
+        contacts = int(whole(least.contacts, 100_000).check("nconmax", nconmax))
+    if njmax is not None:
+        rows = int(whole(least.rows, 100_000).check("njmax", njmax))
     return Room(contacts, rows)

@@ -73,7 +73,8 @@ class WarpVecEnv(VecEnv):
         Raises:
             ShapeError: The shape is another.
         """
-        array = np.asarray(actions, np.float32)
+        # A copy: the caller may write into theirs before the step is made.
+        array = np.array(actions, np.float32)
         shape = (self.num_envs, *self.simulation.action_space.shape)
         if array.shape != shape:
             raise ShapeError(f"step needs actions of shape {shape}, got {array.shape}")

@@ -239,6 +239,8 @@ class SeedStack(OffPolicyAlgorithm):
             reset_num_timesteps: Whether the count of steps starts at zero.
             progress_bar: Whether to show one.
         """
+        if reset_num_timesteps:
+            self.num_timesteps = 0
         if self._auto is None or reset_num_timesteps:
             self._auto = self._one.compiles(self._expected_updates(total_timesteps))
         if self._auto and not self._updates.compiled:
