@@ -119,7 +119,7 @@ def make_training_envs(config: RunConfig, seed: int) -> VecEnv:
     if config.simulator == "warp":
         return _make_warp(config, seed)
     if not config.workers:
-        native = config.native and _is_native(config.env, config.env_kwargs)
+        native = config.native and is_native(config.env, config.env_kwargs)
         # One agent's few environments are stepped fastest by one thread.
         threads = config.threads if native and config.seeds > 1 else 1
         count = config.n_envs * config.seeds
@@ -182,8 +182,15 @@ def check_spaces(env: gym.Env[Any, Any], agent: str, policy: str) -> int:
     return int(np.prod(actions.shape))
 
 
-def _is_native(env_id: str, env_kwargs: Mapping[str, Any]) -> bool:
-    """Whether native environments can stand for those that Gymnasium builds, which took these arguments."""
+def is_native(env_id: str, env_kwargs: Mapping[str, Any]) -> bool:
+    """Return whether native environments can stand for those that Gymnasium builds.
+
+    Where they could but for a keyword argument, a warning says so.
+
+    Args:
+        env_id: A registered id.
+        env_kwargs: Keyword arguments that Gymnasium's environment takes.
+    """
     from hyperrl_envs.native import supports
 
     if not supports(env_id):

@@ -17,14 +17,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from hyperrl.agent_arguments import build_agent
 from hyperrl.config import RunConfig
-from hyperrl.environments import make_training_envs, make_vec_env
+from hyperrl.environments import is_native, make_training_envs, make_vec_env
 from hyperrl.errors import HyperRLError, RunFolderError
 from hyperrl.evaluation.stacked import play_stacked
 from hyperrl.run import RunFolder
 from hyperrl.run.adopt import write_only_checkpoint
 from hyperrl.run.seeding import Seeds, seeds_of_run
 from hyperrl.sb3.seeds import SeedStack, seed_environments
-from hyperrl_envs.native import supports
 
 
 def build_stack(config: RunConfig, cls: type[Any], agent_kwargs: Mapping[str, Any]) -> BaseAlgorithm:
@@ -57,7 +56,7 @@ def evaluate_stack(
     """
     seeds = [each.evaluation for each in _seeds(config)]
     count = config.seeds * config.eval_episodes
-    native = config.native and supports(config.env)
+    native = config.native and is_native(config.env, config.env_kwargs)
     venv = make_vec_env(config.env, config.env_kwargs, count, 0, native=native)
 
     def returns_of(agent: BaseAlgorithm, check: Callable[[], None]) -> list[float]:

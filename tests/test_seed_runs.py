@@ -230,6 +230,14 @@ def test_environments_without_native_simulation_can_be_trained_on(tmp_path):
     assert len(rows(run.folder.path)) == 2 * 2 * 3
 
 
+def test_arguments_that_only_gymnasium_takes_are_for_training_and_evaluation(tmp_path):
+    changed = config(tmp_path / "run", steps=40, seeds=2)
+    changed = dataclasses.replace(changed, env_kwargs={"disable_env_checker": True})
+    with pytest.warns(UserWarning, match="native ones do not take disable_env_checker"):
+        run = train(changed)
+    assert len(rows(run.folder.path)) == 2 * 2 * 3
+
+
 def test_wrong_uses_get_a_sentence(run, tmp_path):
     with pytest.raises(RunFolderError, match=r"trained 3 seeds at once: give the folder of one .*seeds/4"):
         evaluate(run.path, 1)

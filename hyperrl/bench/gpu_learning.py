@@ -14,14 +14,12 @@ from stable_baselines3.common.logger import Logger
 
 from hyperrl.agent_arguments import build_agent_kwargs
 from hyperrl.bench.report import provenance, record, show, write_table
-from hyperrl.environments import make_vec_env
-from hyperrl.evaluation.stacked import play_stacked
 from hyperrl.presets import resolve
 from hyperrl.registry import agents
-from hyperrl.run.seeding import seeds_of_run
-from hyperrl.sb3.seeds import SeedStack, seed_environments
+from hyperrl.seed_runs import build_stack, evaluate_stack
 
 _ENV = "HalfCheetah-v5"
+_ACTIONS = 6
 _EPISODES = 2
 # What Stable-Baselines3's zoo reports for TD3 after a million steps.
 TARGET = 9656.0
@@ -120,8 +118,17 @@ def publish(
         HyperRLError: The agent cannot be trained so, or a file cannot be written.
     """
     threads = threads or min(seeds, len(os.sched_getaffinity(0)))
-    stack = _build(agent, device, seeds, seed, threads, compiled)
-    evaluate, close = _evaluation(seeds, seed)
+    settings = {"env": _ENV, "seed": seed, "seeds": seeds, "threads": threads, "device": device}
+    config = resolve(agent, {**settings, "eval_episodes": _EPISODES}).config
+    kwargs = {**build_agent_kwargs(config.agent_kwargs, _ACTIONS), "compile": compiled}
+    stack = build_stack(config, agents.get(agent), kwargs)
+    stack.set_logger(Logger(None, []))
+    returns_of, close = evaluate_stack(config)
+
+    def evaluate(stack: Any) -> Sequence[float]:
+        returns = returns_of(stack, lambda: None)
+        return [float(value) for value in np.reshape(returns, (seeds, -1)).mean(axis=1)]
+
     common = {"agent": agent, "env": _ENV, "seeds": seeds, "device": device, "simulation_threads": threads}
     path = folder / ("gpu-learning.csv" if device == "cuda" else "gpu-learning-cpu.csv")
 
@@ -145,26 +152,3 @@ def publish(
     print(f"{speed:.0f} steps a second of each seed; target {'reached' if reached else 'not reached'}")
     print(path)
     return reached or minutes < _MINUTES_WANTED
-
-
-def _build(agent: str, device: str, seeds: int, seed: int, threads: int, compiled: bool) -> SeedStack:
-    config = resolve(agent, {"env": _ENV, "seed": seed}).config
-    venv = make_vec_env(_ENV, {}, seeds, 0, native=True, threads=threads)
-    each = [seeds_of_run(seed + index, _EPISODES) for index in range(seeds)]
-    kwargs = {**build_agent_kwargs(config.agent_kwargs, 6), "compile": compiled}
-    stack = SeedStack(
-        agents.get(agent), config.policy, venv, [one.agent for one in each], device=device, **kwargs
-    )
-    seed_environments(venv, [one.envs for one in each])
-    stack.set_logger(Logger(None, []))
-    return stack
-
-
-def _evaluation(seeds: int, seed: int) -> tuple[Callable[[Any], Sequence[float]], Callable[[], None]]:
-    venv = make_vec_env(_ENV, {}, seeds * _EPISODES, 0, native=True)
-    each = [seeds_of_run(seed + index, _EPISODES).evaluation for index in range(seeds)]
-
-    def evaluate(stack: Any) -> Sequence[float]:
-        return [float(np.mean(returns)) for returns in play_stacked(stack, venv, each, lambda: None)]
-
-    return evaluate, venv.close

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -57,7 +58,7 @@ class StackedTensors:
     def refresh(self) -> None:
         """Take over what was replaced since the last call, and the first agent's learning rates."""
         addresses, objects = self._find()
-        same = len(objects) == len(self._objects) and all(map(_is, objects, self._objects))
+        same = len(objects) == len(self._objects) and all(map(operator.is_, objects, self._objects))
         if not same or addresses != self._addresses:
             self._write_back_what_is_ours()
             self._stack()
@@ -128,7 +129,3 @@ def _stacked(parts: Sequence[Mapping[str, Tensor]]) -> Tensors:
 
 def _is_part_of(tensor: Tensor, network: Tensors) -> bool:
     return any(part[0].data_ptr() == tensor.data_ptr() for part in network.values())
-
-
-def _is(one: object, other: object) -> bool:
-    return one is other

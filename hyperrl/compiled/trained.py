@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,8 +65,8 @@ class TrainedTensors:
         addresses = [next(module.parameters()).data_ptr() for module in self._modules.values()]
         addresses += [next(iter(each.parameters.values())).data_ptr() for each in self._optimised.values()]
         buffers = self.buffers.tensors()
-        same = len(states) == len(self._states) and all(map(_is, states, self._states))
-        if same and addresses == self._addresses and all(map(_is, buffers, self._found_buffers)):
+        same = len(states) == len(self._states) and all(map(operator.is_, states, self._states))
+        if same and addresses == self._addresses and all(map(operator.is_, buffers, self._found_buffers)):
             for name, each in self._optimised.items():
                 self.adam[name].refresh(each.optimizer)
             return
@@ -75,7 +76,3 @@ class TrainedTensors:
         }
         self._states, self._addresses, self._found_buffers = states, addresses, buffers
         self._changed()
-
-
-def _is(one: object, other: object) -> bool:
-    return one is other

@@ -9,6 +9,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from hyperrl.evaluation.rollout import Predictor
+from hyperrl.sb3.seeds import seed_environments
 
 
 def play_stacked(
@@ -29,9 +30,7 @@ def play_stacked(
         NonFiniteError: A policy gave an action that is NaN or infinite.
     """
     flat = [seed for each in seeds for seed in each]
-    # One seed for each environment: `seed` takes the first and counts on.
-    env.seed(flat[0])
-    env.unwrapped._seeds = list(flat)
+    seed_environments(env, flat)
     observations: Any = env.reset()
     returns: list[float | None] = [None] * len(flat)
     while any(value is None for value in returns):

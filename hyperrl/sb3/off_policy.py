@@ -127,13 +127,8 @@ class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
             total_timesteps: Environment steps, over all environments together.
         """
         steps = max(0, total_timesteps - max(0, self.learning_starts - self.num_timesteps))
-        if self.gradient_steps < 0:
-            return steps
         assert isinstance(self.train_freq, TrainFreq)
-        every = self.train_freq.frequency * self.n_envs
-        if self.train_freq.unit == TrainFrequencyUnit.EPISODE:
-            every *= _STEPS_OF_AN_EPISODE
-        return steps * self.gradient_steps // every
+        return updates_in(steps, self.train_freq, self.gradient_steps, self.n_envs)
 
     @staticmethod
     def stacked(agents: Sequence[Any], changed: Callable[[], None]) -> StackedLearner:
@@ -162,6 +157,23 @@ class OffPolicyUpdates(CompiledUpdates, OffPolicyAlgorithm):
 
     def _constant_discount(self, like: torch.Tensor) -> torch.Tensor:
         return torch.full((), self.gamma, dtype=like.dtype, device=like.device)
+
+
+def updates_in(steps: int, train_freq: TrainFreq, gradient_steps: int, n_envs: int) -> int:
+    """Return about how many updates are made in so many environment steps.
+
+    Args:
+        steps: Steps after the warm-up, over all environments together.
+        train_freq: How much is collected between updates.
+        gradient_steps: Updates made then; negative for as many as steps were collected.
+        n_envs: Number of environments.
+    """
+    if gradient_steps < 0:
+        return steps
+    every = train_freq.frequency * n_envs
+    if train_freq.unit == TrainFrequencyUnit.EPISODE:
+        every *= _STEPS_OF_AN_EPISODE
+    return steps * gradient_steps // every
 
 
 def trained(network: torch.nn.Module) -> list[torch.nn.Parameter]:

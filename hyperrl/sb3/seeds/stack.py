@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from hyperrl.errors import ConfigError
 from hyperrl.sb3.compiled_updates import COMPILING
 from hyperrl.sb3.device_buffer import DeviceReplayBuffer
-from hyperrl.sb3.off_policy import OffPolicyUpdates
+from hyperrl.sb3.off_policy import OffPolicyUpdates, updates_in
 from hyperrl.sb3.seeds.acting import StackedActing
 from hyperrl.sb3.seeds.checks import checked_seeds, refuse, sigma_of
 from hyperrl.sb3.seeds.parts import StackedPolicies, optimizers_of, place_of, seed_environments
@@ -381,9 +381,7 @@ class SeedStack(OffPolicyAlgorithm):
         """Return about how many updates so many steps of each seed bring."""
         steps = max(0, total_timesteps - max(0, self.learning_starts - self.num_timesteps))
         assert isinstance(self.train_freq, TrainFreq)
-        rollout = self.train_freq.frequency * self.envs_per_seed
-        # A negative number is as many updates as a rollout has steps.
-        return steps // rollout * (self.gradient_steps if self.gradient_steps >= 0 else rollout)
+        return updates_in(steps, self.train_freq, self.gradient_steps, self.envs_per_seed)
 
     def _write_back(self) -> None:
         """Tell the agents what the stack counts for them."""
