@@ -36,6 +36,7 @@ _RANGES = {
     "step_timeout": above(0, 1e6),
     "worker_restarts": whole(0, 1e6),
 }
+_NORMALIZE_RANGES = {"clip_obs": above(0, 1e6), "clip_reward": above(0, 1e6), "epsilon": above(0, 1)}
 _TEXTS = ("agent", "env", "preset", "policy", "device", "simulator")
 
 
@@ -65,6 +66,9 @@ class RunConfig:
             around them, which gives the same bits in less time; others are not affected.
         simulator: What the training's environments are simulated by: "mujoco", or "warp" for MuJoCo Warp on
             `device`, for the tasks of `hyperrl_envs.warp`. Evaluations are always simulated by MuJoCo.
+        normalize: Whether Stable-Baselines3's `VecNormalize` normalises observations and rewards by running
+            statistics: true, false, or a table of its arguments `norm_obs`, `norm_reward`, `clip_obs`,
+            `clip_reward` and `epsilon`. Its discount is the agent's.
         workers: Whether each environment runs in a process of its own.
         step_timeout: Seconds that an environment in a process of its own may take to answer.
         worker_restarts: How many processes that died or hang may be replaced, each at the cost of an episode.
@@ -92,6 +96,7 @@ class RunConfig:
     checkpoint_every: int = 10_000
     native: bool = True
     simulator: str = "mujoco"
+    normalize: bool | Mapping[str, Any] = False
     workers: bool = False
     step_timeout: float = 60.0
     worker_restarts: int = 0
@@ -110,6 +115,7 @@ class RunConfig:
             object.__setattr__(self, name, allowed.check(name, getattr(self, name)))
         _check_flags(self)
         _check_simulator(self)
+        object.__setattr__(self, "normalize", _checked_normalize(self.normalize))
         _check_seeds(self)
         if self.out is not None and (not isinstance(self.out, str) or not self.out):
             raise ConfigError(f"out must be the path of a folder, got {self.out!r}")
@@ -221,6 +227,8 @@ def parse_value(text: str) -> Any:
 def _check_seeds(config: RunConfig) -> None:
     if config.seed + config.seeds > 2**32:
         raise ConfigError(f"{config.seeds} seeds from {config.seed} on go beyond {2**32 - 1}: begin lower")
+    if config.seeds > 1 and config.normalize is not False:
+        raise ConfigError("several seeds at once cannot be normalised: leave normalize out, or train one seed")
     together = config.n_envs * config.seeds
     if together > 65_536:
         raise ConfigError(f"n_envs times seeds must be at most 65,536 environments, got {together:,}")
@@ -230,6 +238,29 @@ def _check_flags(config: RunConfig) -> None:
     for name in ("native", "workers"):
         if not isinstance(getattr(config, name), bool):
             raise ConfigError(f"{name} must be true or false, got {getattr(config, name)!r}")
+
+
+def _checked_normalize(value: Any) -> bool | dict[str, Any]:
+    """Return the settings of the normaliser, checked."""
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            f"normalize must be true, false or a table such as {{norm_obs = true, norm_reward = false}}, got "
+            f"{value!r}"
+        )
+    checked: dict[str, Any] = {}
+    for name, setting in value.items():
+        if name in ("norm_obs", "norm_reward"):
+            if not isinstance(setting, bool):
+                raise ConfigError(f"normalize.{name} must be true or false, got {setting!r}")
+            checked[name] = setting
+        elif name in _NORMALIZE_RANGES:
+            checked[name] = _NORMALIZE_RANGES[name].check(f"normalize.{name}", setting)
+        else:
+            valid = ("norm_obs", "norm_reward", *_NORMALIZE_RANGES)
+            raise unknown_name("setting of normalize", str(name), valid)
+    return checked
 
 
 def _check_simulator(config: RunConfig) -> None:

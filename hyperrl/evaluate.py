@@ -22,9 +22,11 @@ from hyperrl.registry import agents
 from hyperrl.run import RunFolder
 from hyperrl.run.checkpoint import load_weights
 from hyperrl.run.files import write_text
+from hyperrl.run.env_state import restore_statistics
 from hyperrl.run.manifest import available_cores
 from hyperrl.run.seeding import seeds_of_evaluation
 from hyperrl.run.settings import check_settings
+from hyperrl.sb3.normalising import OnRawObservations, normalised
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -65,6 +67,7 @@ def load_agent(
 
     Returns:
         The algorithm, with one environment and an empty replay buffer, and the steps that it was trained for.
+        Where the run normalised observations, so does the agent's `VecNormalize`; it acts on normalised ones.
 
     Raises:
         RunFolderError: `run.toml` is not what the checkpoint was trained with.
@@ -81,14 +84,19 @@ def load_agent(
     check_settings(config, saved, folder.path / "run.toml")
     cls = agents.get(config.agent)
     check_agent_kwargs(config.agent, cls, config.policy, config.agent_kwargs, config.steps)
-    venv = make_vec_env(config.env, config.env_kwargs, 1, 0)
+    venv = normalised(make_vec_env(config.env, config.env_kwargs, 1, 0), config.normalize)
     kwargs = build_agent_kwargs(config.agent_kwargs, _action_size(config))
     if "buffer_size" in kwargs or hasattr(cls, "load_replay_buffer"):
         # A policy that only acts needs no memory for transitions.
         kwargs["buffer_size"] = 1
-    agent = build_agent(config.agent, cls, config.policy, venv, {"device": device, "seed": 0, **kwargs})
+    with warnings.catch_warnings():
+        # What does not fit one environment, the size of minibatches for one, matters to training only.
+        warnings.simplefilter("ignore", UserWarning)
+        agent = build_agent(config.agent, cls, config.policy, venv, {"device": device, "seed": 0, **kwargs})
     try:
         load_weights(agent.policy, saved)
+        if config.normalize is not False:
+            restore_statistics(venv, saved.state()["agent"]["env"])
     except HyperRLError:
         venv.close()
         raise
@@ -126,7 +134,7 @@ def evaluate(
     agent, steps = load_agent(folder, checkpoint)
     env = make_env(config.env, config.env_kwargs)
     try:
-        played = tuple(play_episodes(agent, env, seeds))
+        played = tuple(play_episodes(OnRawObservations(agent), env, seeds))
     finally:
         env.close()
         if agent.env is not None:

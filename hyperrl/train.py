@@ -13,7 +13,7 @@ import torch
 from hyperrl.agent_arguments import build_agent, build_agent_kwargs, check_agent_kwargs
 from hyperrl.config import RunConfig
 from hyperrl.environments import check_spaces, make_env, make_training_envs
-from hyperrl.errors import ConfigError, RunFolderError
+from hyperrl.errors import ConfigError, HyperRLError, RunFolderError
 from hyperrl.evaluation.rollout import play_episodes
 from hyperrl.registry import agents
 from hyperrl.run import Run, RunFolder
@@ -25,6 +25,7 @@ from hyperrl.run.settings import check_settings
 from hyperrl.run.store import Checkpoint
 from hyperrl.run.threads import check_threads, computing_with
 from hyperrl.sb3.compiled_updates import CompiledUpdates
+from hyperrl.sb3.normalising import OnRawObservations, normalised
 from hyperrl.seed_runs import build_stack, evaluate_stack, seeds_without_folder, write_seed_folders
 
 if TYPE_CHECKING:
@@ -179,7 +180,10 @@ def _session(
             agent,
             config,
             folder,
-            lambda a, check: [e.episode_return for e in play_episodes(a, env, seeds, before_step=check)],
+            lambda a, check: [
+                e.episode_return
+                for e in play_episodes(OnRawObservations(a), env, seeds, before_step=check)
+            ],
             checkpoint,
         )
     finally:
@@ -223,10 +227,17 @@ def _build(config: RunConfig, cls: type[Any], agent_kwargs: dict[str, Any]) -> B
         return build_stack(config, cls, agent_kwargs)
     seeds = seeds_of_run(config.seed, config.eval_episodes)
     venv = make_training_envs(config, seeds.envs)
+    venv = normalised(venv, config.normalize, agent_kwargs.get("gamma", 0.99))
     settings = {"seed": seeds.agent, "device": config.device, **agent_kwargs}
     agent = build_agent(config.agent, cls, config.policy, venv, settings)
     # The algorithm has reseeded its environments with its own seed; they have one of their own.
     venv.seed(seeds.envs)
+    if hasattr(agent, "check_trainable"):
+        try:
+            agent.check_trainable()
+        except HyperRLError:
+            venv.close()
+            raise
     if isinstance(agent, CompiledUpdates):
         agent.announces = True
     return agent

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hyperrl_envs.quadrotor.ids import QUADROTOR
+
 
 @dataclass(frozen=True)
 class Task:
@@ -34,4 +36,5 @@ TASKS = (
     Task("Reacher-v5", 10, 2, "move the tip of an arm to a place in the plane"),
     Task("Swimmer-v5", 8, 2, "swim forward with three links"),
     Task("Walker2d-v5", 17, 6, "walk forward in the plane without falling"),
+    Task(QUADROTOR, 18, 4, "hover, or follow a trajectory, with the four motors of a Crazyflie 2.1"),
 )

@@ -93,7 +93,7 @@ def capture_state(env: gym.Env[Any, Any]) -> SimulatorState:
     return SimulatorState(
         layers=tuple(class_name(layer) for layer in layers),
         simulation=copy.copy(base.data) if has_simulation else None,
-        model_parameters=_model_parameters(base.model) if has_simulation else {},
+        model_parameters=_model_parameters(base) if has_simulation else {},
         memories=tuple(remember(layer, has_simulation) for layer in layers),
         generator=generator_state(base.np_random) if _has_generator(base) else None,
         spaces=capture_spaces(_spaces(layers)),
@@ -149,7 +149,7 @@ def check_fits(env: gym.Env[Any, Any], state: SimulatorState) -> None:
     base = layers[-1]
     if not state.model_parameters:
         return
-    parameters = _model_parameters(base.model)
+    parameters = _model_parameters(base)
     differing = [
         name
         for name, value in state.model_parameters.items()
@@ -200,8 +200,15 @@ def _name(base: Any) -> str:
     return base.spec.id if base.spec is not None else type(base).__name__
 
 
-def _model_parameters(model: Any) -> dict[str, NDArray[Any]]:
-    names = [name for name in dir(model) if name.startswith(_PHYSICAL) and not name.endswith(_COSMETIC)]
+def _model_parameters(base: Any) -> dict[str, NDArray[Any]]:
+    model = base.model
+    # What episodes change is part of what the environment itself remembers.
+    redrawn = getattr(base, "redrawn_parameters", ())
+    names = [
+        name
+        for name in dir(model)
+        if name.startswith(_PHYSICAL) and not name.endswith(_COSMETIC) and name not in redrawn
+    ]
     found = {name: getattr(model, name) for name in names}
     found.update({f"opt.{name}": getattr(model.opt, name) for name in dir(model.opt) if name[0] != "_"})
     return {name: np.array(value) for name, value in found.items() if not callable(value)}

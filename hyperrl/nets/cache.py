@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from hyperrl.errors import ConfigError
@@ -29,6 +29,32 @@ def _count_optimizer_steps() -> None:
     register_optimizer_step_post_hook(count)
 
 
+class WeightWatch:
+    """Notices when the weights of a module may have changed.
+
+    That is when an optimiser in this process made a step, or a parameter or buffer of the module was written
+    in place (``load_state_dict``, Polyak averaging) or replaced. Writes through ``tensor.data`` and replayed
+    CUDA graphs are not seen.
+
+    Args:
+        module: The module.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._version: tuple[int, tuple[tuple[int, int], ...]] | None = None
+        _count_optimizer_steps()
+
+    def changed(self) -> bool:
+        """Whether they may have changed since the last call; True the first time."""
+        tensors = (*self._module.parameters(), *self._module.buffers())
+        version = (_optimizer_steps[0], tuple((tensor.data_ptr(), tensor._version) for tensor in tensors))
+        if version == self._version:
+            return False
+        self._version = version
+        return True
+
+
 def _same(known: Tensor, condition: Tensor) -> bool:
     alike = known.dtype == condition.dtype and known.device == condition.device
     return alike and torch.equal(known, condition)
@@ -37,10 +63,8 @@ def _same(known: Tensor, condition: Tensor) -> bool:
 class GenerationCache:
     """Least-recently-used store of detached `Generated` weights, for acting.
 
-    An entry is served only if its condition is equal to the one asked for, no optimiser in this process made
-    a step since, and no parameter or buffer of the hypernetwork was written in place (``load_state_dict``,
-    Polyak averaging). Writes through ``tensor.data`` and replayed CUDA graphs are not seen: call `invalidate`
-    after those.
+    An entry is served only if its condition is equal to the one asked for and a `WeightWatch` saw no change
+    of the hypernetwork since: call `invalidate` after changes that it does not see.
 
     Args:
         hyper: The hypernetwork.
@@ -57,8 +81,7 @@ class GenerationCache:
         self.size = size
         self.hits = 0
         self.misses = 0
-        self._version: tuple[int, tuple[tuple[int, int], ...]] | None = None
-        _count_optimizer_steps()
+        self._watch = WeightWatch(hyper)
         self._entries: OrderedDict[Hashable, tuple[Tensor, Generated]] = OrderedDict()
 
     def generate(self, condition: Tensor, key: Hashable = None) -> Generated:
@@ -71,10 +94,8 @@ class GenerationCache:
         Raises:
             ShapeError, NonFiniteError, BoundsError: As `HyperNet.generate`.
         """
-        version = (_optimizer_steps[0], self._parameter_version())
-        if version != self._version:
+        if self._watch.changed():
             self.invalidate()
-            self._version = version
         if key is None:
             key = (tuple(condition.shape), tuple(condition.flatten().tolist()))
         entry = self._entries.get(key)
@@ -94,7 +115,3 @@ class GenerationCache:
     def invalidate(self) -> None:
         """Forget everything."""
         self._entries.clear()
-
-    def _parameter_version(self) -> tuple[tuple[int, int], ...]:
-        tensors = (*self.hyper.parameters(), *self.hyper.buffers())
-        return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)

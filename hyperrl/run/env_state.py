@@ -124,6 +124,27 @@ def restore(vec_env: VecEnv, state: Mapping[str, Any], seed: int) -> tuple[list[
     ], None
 
 
+def restore_statistics(vec_env: VecEnv, state: Mapping[str, Any]) -> None:
+    """Give the normalisers of environments the statistics of others, and keep them as they are from there on.
+
+    Args:
+        vec_env: Environments for acting alone; their number may be another.
+        state: What `capture` returned for environments with the same wrappers.
+
+    Raises:
+        CheckpointError: A normaliser has no counterpart.
+    """
+    known = dict(zip(state["layers"], state["wrappers"], strict=False))
+    for layer in _layers(vec_env):
+        if not isinstance(layer, VecNormalize):
+            continue
+        memory = known.get(class_name(layer))
+        if memory is None:
+            raise CheckpointError("the checkpoint has no statistics, but its settings normalise observations")
+        _recall(layer, {name: memory[name] for name in ("obs_rms", "ret_rms") if name in memory})
+        layer.training = False
+
+
 def _capture_envs(base: Any) -> list[dict[str, Any]]:
     if hasattr(type(base), "capture_env_states"):
         states: list[dict[str, Any]] = base.capture_env_states()

@@ -21,9 +21,9 @@ from hyperrl import CompiledPPO
 from hyperrl.compiled import CompiledFunction, CompileWarning, NotCompiledError
 from hyperrl.errors import ConfigError, NonFiniteError
 from hyperrl.presets import resolve
+from hyperrl.sb3 import ppo_losses as losses
 from hyperrl.testing import check_agent
 from hyperrl.train import check
-from hyperrl_agents.compiled_ppo import losses
 from hyperrl_agents.compiled_ppo.update import PPOUpdate
 from tests.sb3.toys import DictEnv, ImageEnv, PointEnv
 

@@ -15,13 +15,14 @@ from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
 
 from hyperrl.sb3.obstacles import obstacle
+from hyperrl.sb3.plain import SpecialiseMixin
 from hyperrl.sb3.policies import FinitePPOCnnPolicy, FinitePPOMultiInputPolicy, FinitePPOPolicy
 from hyperrl_agents.compiled_ppo.acting import GaussianActing
 from hyperrl_agents.compiled_ppo.rollouts import CompiledRollouts
 from hyperrl_agents.compiled_ppo.update import METRICS, PPOUpdate
 
 
-class CompiledPPO(CompiledRollouts, PPO):
+class CompiledPPO(SpecialiseMixin, CompiledRollouts, PPO):
     """Proximal policy optimisation (Schulman et al., 2017), its minibatch update and acting one graph each.
 
     Takes the arguments of Stable-Baselines3's `PPO`, and ``compile`` and ``precision`` of

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import torch
-from gymnasium import spaces
-from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
 
-from hyperrl.errors import NonFiniteError
 from hyperrl.sb3.compiled_updates import CompiledUpdates
-from hyperrl.sb3.finite import non_finite_weight
+from hyperrl.sb3.rollouts import Act, Rollouts
 
 
-class CompiledRollouts(CompiledUpdates, OnPolicyAlgorithm):
+class CompiledRollouts(CompiledUpdates, Rollouts):
     """Mixin for on-policy algorithms that act by a compiled graph while they collect.
 
-    Rollouts are those of Stable-Baselines3 up to rounding: the same random numbers in the same order, the
-    same calls of callbacks with the same local names. What `_acting` gives no graph for, Stable-Baselines3
-    itself collects.
+    What `_acting` gives no graph for, Stable-Baselines3 itself collects.
     """
 
     def collect_rollouts(
@@ -33,7 +27,7 @@ class CompiledRollouts(CompiledUpdates, OnPolicyAlgorithm):
         rollout_buffer: RolloutBuffer,
         n_rollout_steps: int,
     ) -> bool:
-        """Collect experience with the current policy, see `OnPolicyAlgorithm.collect_rollouts`.
+        """Collect experience with the current policy, see `Rollouts.collect_rollouts`.
 
         Args:
             env: The environments.
@@ -43,91 +37,26 @@ class CompiledRollouts(CompiledUpdates, OnPolicyAlgorithm):
 
         Returns:
             Whether the rollout is complete; False if the callback ended it.
-
-        Raises:
-            NonFiniteError: The policy would give an action that is not finite.
         """
         if self._acting() is None:
-            return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
-        assert self._last_obs is not None
-        self.policy.set_training_mode(False)
-        n_steps = 0
-        rollout_buffer.reset()
-        callback.on_rollout_start()
-        # A callback may have restored a checkpoint, and with it other tensors.
-        act = self._acting()
-        observations = torch.from_numpy(rollout_buffer.observations)
-        assert isinstance(self.action_space, spaces.Box)
-        low, high = self.action_space.low, self.action_space.high
-        while n_steps < n_rollout_steps:
-            # Stored first and read from there: the graph takes memory of one layout.
-            rollout_buffer.observations[n_steps] = self._last_obs
-            obs_tensor = observations[n_steps].to(self.device)
-            actions, values, log_probs = self._act(act, obs_tensor)
-            actions = actions.cpu().numpy()
-            self._require_finite(actions)
-            # What `np.clip` computes, in less time.
-            clipped_actions = np.minimum(np.maximum(actions, low), high)
-            new_obs, rewards, dones, infos = env.step(clipped_actions)
-            self.num_timesteps += env.num_envs
-            # Callbacks know these variables by the names that they have in Stable-Baselines3.
-            callback.update_locals(locals())
-            if not callback.on_step():
-                return False
-            self._update_info_buffer(infos, dones)
-            n_steps += 1
-            self._bootstrap_time_limits(rewards, dones, infos)
-            self._store(rollout_buffer, actions, rewards, values, log_probs)
-            self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
-        with torch.no_grad():
-            values = self.policy.predict_values(torch.as_tensor(new_obs, device=self.device))
-        rollout_buffer.compute_returns_and_advantage(last_values=values, dones=dones)
-        callback.update_locals(locals())
-        callback.on_rollout_end()
-        return True
-
-    def _act(self, act: Any, observations: torch.Tensor) -> Any:
-        if act is not None:
-            acted = self._attempt(self._compiled[0], act, observations)
-            if acted is not None:
-                return acted
-        with torch.no_grad():
-            return self.policy(observations)
+            return OnPolicyAlgorithm.collect_rollouts(self, env, callback, rollout_buffer, n_rollout_steps)
+        return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
 
     def _acting(self) -> Any:
         """Return the compiled acting if this rollout is to use it, else None."""
         raise NotImplementedError
 
-    def _require_finite(self, actions: NDArray[Any]) -> None:
-        # Stable-Baselines3's distributions refuse NaN; a graph would hand it on to the simulation.
-        if not np.isfinite(actions).all():
-            weight = non_finite_weight(self.policy)
-            reason = f"its weight {weight} is not finite" if weight else "though all its weights are finite"
-            raise NonFiniteError(
-                f"the policy would give an action that is not finite at step {self.num_timesteps}: {reason}"
-            )
+    def _make_act(self, rollout_buffer: RolloutBuffer) -> Act:
+        graph = self._acting()
 
-    def _bootstrap_time_limits(
-        self, rewards: NDArray[Any], dones: NDArray[Any], infos: list[dict[str, Any]]
-    ) -> None:
-        """Add to the last reward of an episode cut short what would have come after it."""
-        for index in np.flatnonzero(dones):
-            info = infos[index]
-            if info.get("terminal_observation") is not None and info.get("TimeLimit.truncated", False):
-                observation = self.policy.obs_to_tensor(info["terminal_observation"])[0]
-                with torch.no_grad():
-                    value = self.policy.predict_values(observation)[0]
-                rewards[index] += (self.gamma * value).item()
+        def act(observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            if graph is not None:
+                acted: tuple[Tensor, Tensor, Tensor] | None = self._attempt(
+                    self._compiled[0], graph, observations
+                )
+                if acted is not None:
+                    return acted
+            actions, values, log_probs = self.policy(observations)
+            return actions, values, log_probs
 
-    def _store(
-        self, buffer: RolloutBuffer, actions: NDArray[Any], rewards: NDArray[Any], values: Any, log_probs: Any
-    ) -> None:
-        """Do what `RolloutBuffer.add` does, but for the observations, without copies on the way."""
-        position = buffer.pos
-        buffer.actions[position] = actions.reshape(buffer.n_envs, buffer.action_dim)
-        buffer.rewards[position] = rewards
-        buffer.episode_starts[position] = self._last_episode_starts
-        buffer.values[position] = values.cpu().numpy()[:, 0]
-        buffer.log_probs[position] = log_probs.cpu().numpy()
-        buffer.pos = position + 1
-        buffer.full = buffer.pos == buffer.buffer_size
+        return act

@@ -15,7 +15,7 @@ from torch.func import grad_and_value
 from torch.utils import _pytree as pytree
 
 from hyperrl.compiled import CompiledFunction, MethodOf, Optimised, TrainedTensors, call
-from hyperrl_agents.compiled_ppo import losses
+from hyperrl.sb3 import ppo_losses as losses
 
 if TYPE_CHECKING:
     from hyperrl_agents.compiled_ppo.agent import CompiledPPO

@@ -23,6 +23,7 @@ from hyperrl_envs.native.reacher import Reacher
 from hyperrl_envs.native.simulations import Simulations
 from hyperrl_envs.native.swimmer import Swimmer
 from hyperrl_envs.native.task import Task
+from hyperrl_envs.quadrotor.task import Quadrotor
 
 _CLASSES: tuple[type[Task], ...] = (
     Ant,
@@ -35,6 +36,7 @@ _CLASSES: tuple[type[Task], ...] = (
     Reacher,
     Swimmer,
     Walker2d,
+    Quadrotor,
 )
 _TASKS = dict(zip(SUPPORTED, _CLASSES, strict=True))
 
@@ -87,7 +89,8 @@ def build_simulations(
     # As in `gymnasium.make`: nothing given means what is registered, -1 means no limit.
     spec.max_episode_steps = spec.max_episode_steps if limit is None else limit
     if models is None:
-        models = [load_model(task.xml_file)] * count
+        model = load_model(task.xml_file)
+        models = [copy.copy(model) for _ in range(count)] if task.redrawn else [model] * count
     elif len(models) != count:
         raise ConfigError(f"there are {len(models)} models for {count} environments: give one each")
     return Simulations(

@@ -38,6 +38,7 @@ class NativeEnv(gym.Env[NDArray[np.float64], NDArray[np.float32]]):
             hand call `refresh`.
         index: Its number.
         frame_skip: Simulation steps of one step.
+        redrawn_parameters: The model's arrays that episodes change; they are part of the state.
     """
 
     def __init__(self, owner: Simulations, index: int, model: Any) -> None:
@@ -51,6 +52,8 @@ class NativeEnv(gym.Env[NDArray[np.float64], NDArray[np.float32]]):
         self.observation_space = owner.observation_space
         self.init_qpos: Array = self.data.qpos.copy()
         self.init_qvel: Array = self.data.qvel.copy()
+        self.redrawn_parameters = owner.task.redrawn
+        self._published = self._robot()
         self._owner = owner
         self._renderer: Any = None
         # Views that follow the simulation; asking MuJoCo for them takes longer than using them.
@@ -114,6 +117,13 @@ class NativeEnv(gym.Env[NDArray[np.float64], NDArray[np.float32]]):
         self._qvel[:] = qvel
         mujoco.mj_forward(self.model, self.data)
 
+    def begin(self) -> None:
+        """Put the simulation at the start of a new episode, without a word to the others."""
+        mujoco.mj_resetData(self.model, self.data)
+        task = self._owner.task
+        task.prepare(self.np_random, self.model, self.data, self._published)
+        self.place(*task.draw(self.np_random, self.init_qpos, self.init_qvel))
+
     def refresh(self) -> None:
         """Let the next step begin from what is in `data` now."""
         self._owner.refresh()
@@ -128,6 +138,7 @@ class NativeEnv(gym.Env[NDArray[np.float64], NDArray[np.float32]]):
             return None
         if self._renderer is None:
             self._renderer = make_renderer(self.model, self.data, self.spec, self._owner.rendering)
+        self._owner.task.show(self.model, self.data)
         return self._renderer.render(self.render_mode)
 
     def close(self) -> None:
@@ -138,9 +149,17 @@ class NativeEnv(gym.Env[NDArray[np.float64], NDArray[np.float32]]):
 
     def snapshot_state(self) -> dict[str, Any]:
         """Return what is remembered from step to step beside the simulation and the generator's state."""
-        return {"episode": self._owner.episode(self.index), "np_random_seed": self._np_random_seed}
+        episode = self._owner.episode(self.index)
+        return {"episode": episode, "np_random_seed": self._np_random_seed, "robot": self._robot()}
 
     def restore_snapshot(self, snapshot: dict[str, Any]) -> None:
         """Go back to what `snapshot_state` returned."""
         self._owner.set_episode(self.index, snapshot["episode"])
         self._np_random_seed = snapshot["np_random_seed"]
+        # States of earlier versions have none.
+        for name, values in snapshot.get("robot", {}).items():
+            getattr(self.model, name)[...] = values
+
+    def _robot(self) -> dict[str, Array]:
+        """Return the model's arrays that episodes change, by name."""
+        return {name: getattr(self.model, name).copy() for name in self.redrawn_parameters}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hyperrl_envs.quadrotor.ids import QUADROTOR
+
 SUPPORTED = (
     "Ant-v5",
     "HalfCheetah-v5",
@@ -13,6 +15,7 @@ SUPPORTED = (
     "Reacher-v5",
     "Swimmer-v5",
     "Walker2d-v5",
+    QUADROTOR,
 )
 """Ids of the tasks that can be stepped natively."""
 

@@ -12,7 +12,6 @@ import gymnasium as gym
 from hyperrl.errors import ConfigError
 
 RENDER_MODES = (None, "rgb_array")
-_FROM_TASK = "default_camera_config"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +23,8 @@ class RenderSettings:
         width: Of a picture, in pixels.
         height: Of a picture, in pixels.
         camera_id: Number of the model's camera.
-        camera_name: Its name, instead of the number.
-        default_camera_config: Settings of the free camera; None takes those of Gymnasium's task.
+        camera_name: Its name, instead of the number; without either the task decides.
+        default_camera_config: Settings of the free camera; None takes those of the task.
         max_geom: How many shapes are drawn at most.
         visual_options: MuJoCo's visual flags by number.
 
@@ -79,21 +78,24 @@ def make_renderer(model: Any, data: Any, spec: Any, settings: RenderSettings) ->
     """
     from gymnasium.envs.mujoco.mujoco_rendering import MujocoRenderer
 
-    camera = settings.default_camera_config
+    camera, name = settings.default_camera_config, settings.camera_name
+    if name is None and settings.camera_id is None:
+        name = _own_default(spec, "camera_name")
     return MujocoRenderer(
         model,
         data,
-        _camera(spec) if camera is None else dict(camera),
+        _own_default(spec, "default_camera_config") if camera is None else dict(camera),
         settings.width,
         settings.height,
         settings.max_geom,
         settings.camera_id,
-        settings.camera_name,
+        name,
         None if settings.visual_options is None else dict(settings.visual_options),
     )
 
 
-def _camera(spec: Any) -> Any:
-    """Return the camera that Gymnasium's own task is built with."""
+def _own_default(spec: Any, name: str) -> Any:
+    """Return what the environment that `gymnasium.make` builds has for an argument that is not given."""
     task: Callable[..., Any] = gym.envs.registration.load_env_creator(spec.entry_point)
-    return inspect.signature(task).parameters[_FROM_TASK].default
+    parameter = inspect.signature(task).parameters.get(name)
+    return None if parameter is None else parameter.default

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import mujoco
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
@@ -76,7 +75,8 @@ class Simulations:
         observation_space: Of one environment, float64 as Gymnasium's.
 
     Raises:
-        ConfigError: There are more threads than processors, or a model lacks what the task reads.
+        ConfigError: There are more threads than processors, a model lacks what the task reads, or
+            environments share a model that episodes change.
         ShapeError: The models are of different structure.
     """
 
@@ -92,6 +92,8 @@ class Simulations:
     ) -> None:
         threads = checked_threads(threads)
         check_alike(models)
+        if task.redrawn and len({id(model) for model in models}) < len(models):
+            raise ConfigError("episodes change the model: give each environment a model of its own")
         for model in models:
             prepare_model(model, rendering)
         self.task, self.spec, self.rendering = task, spec, rendering
@@ -175,6 +177,8 @@ class Simulations:
         batch: dict[str, Array] = dict(self._fixed)
         for name, views, shape in self._columns:
             batch[name] = np.concatenate(views).reshape(shape)
+        if self.task.timed:
+            batch["time"] = np.array([env.data.time for env in self.envs])
         self._batch: Batch = batch
 
     def capture(self, indices: Sequence[int]) -> list[dict[str, Any]]:
@@ -226,12 +230,11 @@ class Simulations:
         env = self.envs[index]
         if seed is not None:
             env.seed(seed)
-        mujoco.mj_resetData(env.model, env.data)
-        env.place(*self.task.draw(env.np_random, env.init_qpos, env.init_qvel))
+        env.begin()
         if self._fixed["dt"][index] != env.dt:
             self._fix()
         self.set_episode(index, (True, 0, 0.0))
-        row = self._rows[index]
+        row = {**self._rows[index], "time": np.array([env.data.time])}
         terms = {name: _own(values[0]) for name, values in self.task.reset_terms(row).items()}
         return self.task.observation(row)[0], terms
 

@@ -44,7 +44,10 @@ class Task(ABC):
     Attributes:
         xml_file: The model, a file of Gymnasium's assets or a path.
         frame_skip: Simulation steps of one step.
+        timed: Whether batches also hold `time` (seconds since the episode began, shape [n]).
     """
+
+    timed: ClassVar[bool] = False
 
     xml_file: str
     frame_skip: int
@@ -87,6 +90,33 @@ class Task(ABC):
         Returns:
             Positions of shape [nq] and velocities of shape [nv], as new arrays.
         """
+
+    @property
+    def redrawn(self) -> tuple[str, ...]:
+        """Names of the model's arrays that `prepare` changes; each environment then has its own model."""
+        return ()
+
+    def prepare(
+        self, generator: np.random.Generator, model: Any, data: Any, published: Mapping[str, Array]
+    ) -> None:
+        """Draw what an episode of one environment has beside its start, before `draw`; nothing by default.
+
+        Args:
+            generator: The environment's own.
+            model: The `mujoco.MjModel`, of which only the arrays in `redrawn` may be changed.
+            data: The `mujoco.MjData`, fresh from `mj_resetData`.
+            published: The arrays in `redrawn` as they were before the first episode.
+        """
+        return None
+
+    def show(self, model: Any, data: Any) -> None:
+        """Place what is drawn and not simulated, before a picture is taken; nothing by default.
+
+        Args:
+            model: The `mujoco.MjModel`.
+            data: The `mujoco.MjData`, of which only the places of shapes without effect may be changed.
+        """
+        return None
 
     def reset_terms(self, batch: Batch) -> dict[str, NDArray[Any]]:
         """Return what Gymnasium's `info` holds after a reset, as in `Outcome.terms`; nothing by default."""

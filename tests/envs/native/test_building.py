@@ -13,11 +13,12 @@ from hyperrl.environments import make_env, make_vec_env
 from hyperrl.errors import ConfigError, HyperRLError, ShapeError, UnknownNameError, UnsupportedEnvError
 from hyperrl_envs.native import SUPPORTED, NativeMujocoVectorEnv, make_native, supports
 from hyperrl_envs.native.build import _TASKS
+from hyperrl_envs.quadrotor.ids import QUADROTOR
 
 
-def test_the_ten_tasks_are_supported():
+def test_gymnasiums_ten_tasks_and_the_quadrotor_are_supported():
     names = "Ant HalfCheetah Hopper Humanoid InvertedDoublePendulum InvertedPendulum Pusher Reacher Swimmer"
-    assert set(SUPPORTED) == {f"{name}-v5" for name in [*names.split(), "Walker2d"]}
+    assert set(SUPPORTED) == {f"{name}-v5" for name in [*names.split(), "Walker2d"]} | {QUADROTOR}
     assert supports("Ant-v5")
     assert not supports("Ant-v4")
 
@@ -113,8 +114,8 @@ def test_the_tasks_alone_load_neither_torch_nor_stable_baselines3():
 
 
 def test_each_id_has_its_own_task():
-    # Gymnasium's classes are named like their ids but for the ending.
+    # The classes are named like their ids but for namespace and version.
     for env_id in SUPPORTED:
         entry = gym.spec(env_id).entry_point.partition(":")[2]
-        assert _TASKS[env_id].__name__ == env_id.removesuffix("-v5")
+        assert _TASKS[env_id].__name__ == env_id.removeprefix("hyperrl/").rpartition("-v")[0]
         assert entry.startswith(_TASKS[env_id].__name__)
