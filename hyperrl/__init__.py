@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from hyperrl.errors import HyperRLError as HyperRLError
     from hyperrl.evaluate import evaluate as evaluate
     from hyperrl.evaluate import load_agent as load_agent
+    from hyperrl.export import export as export
     from hyperrl.nets import Generated as Generated
     from hyperrl.nets import HyperNet as HyperNet
     from hyperrl.nets import TargetMLP as TargetMLP
     from hyperrl.nets import TargetSpec as TargetSpec
+    from hyperrl.plain_policy import PlainPolicy as PlainPolicy
     from hyperrl.run import Run as Run
     from hyperrl.run import RunFolder as RunFolder
     from hyperrl.sb3 import HyperCriticConfig as HyperCriticConfig
+    from hyperrl.sb3.plain import specialise as specialise
     from hyperrl.sb3.seeds import SeedStack as SeedStack
     from hyperrl.train import restore_agent as restore_agent
     from hyperrl.train import resume as resume
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from hyperrl_agents.compiled_ppo import CompiledPPO as CompiledPPO
     from hyperrl_agents.compiled_sac import CompiledSAC as CompiledSAC
     from hyperrl_agents.compiled_td3 import CompiledTD3 as CompiledTD3
+    from hyperrl_agents.hyper_ppo import HyperPPO as HyperPPO
     from hyperrl_agents.hyper_sac import HyperSAC as HyperSAC
     from hyperrl_agents.hyper_td3 import HyperTD3 as HyperTD3
 
@@ -41,9 +45,11 @@ _HOMES = {
     "Generated": "hyperrl.nets",
     "HyperCriticConfig": "hyperrl.sb3",
     "HyperNet": "hyperrl.nets",
+    "HyperPPO": "hyperrl_agents.hyper_ppo",
     "HyperRLError": "hyperrl.errors",
     "HyperSAC": "hyperrl_agents.hyper_sac",
     "HyperTD3": "hyperrl_agents.hyper_td3",
+    "PlainPolicy": "hyperrl.plain_policy",
     "Run": "hyperrl.run",
     "RunConfig": "hyperrl.config",
     "RunFolder": "hyperrl.run",
@@ -51,9 +57,11 @@ _HOMES = {
     "TargetMLP": "hyperrl.nets",
     "TargetSpec": "hyperrl.nets",
     "evaluate": "hyperrl.evaluate",
+    "export": "hyperrl.export",
     "load_agent": "hyperrl.evaluate",
     "restore_agent": "hyperrl.train",
     "resume": "hyperrl.train",
+    "specialise": "hyperrl.sb3.plain",
     "train": "hyperrl.train",
 }
 

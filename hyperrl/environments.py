@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium import spaces
 
 from hyperrl.errors import ConfigError, MissingExtraError, UnsupportedSpaceError, unknown_name
-from hyperrl_envs.warp.registration import register_variants
+from hyperrl_envs.registration import register
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-register_variants()
+register()
 
 
 def check_env_id(env_id: str) -> None:

@@ -65,6 +65,14 @@ class UnsupportedEnvError(HyperRLError, ValueError):
     """An environment lacks what an operation needs, for example a MuJoCo simulation."""
 
 
+class ExportError(HyperRLError, ValueError):
+    """A policy cannot be exported, or what was exported does not act as the policy does."""
+
+
+class ArtefactError(HyperRLError, ValueError):
+    """An exported artefact is missing, incomplete, or not what was written."""
+
+
 class RunFolderError(HyperRLError, OSError):
     """A run folder is missing, incomplete, already in use, or cannot be written."""
 
@@ -90,6 +98,10 @@ class WorkerError(HyperRLError, RuntimeError):
 
     worker_traceback: str = ""
     """The traceback in the environment's own process, empty where there is none."""
+
+
+class MixedTransitionsError(HyperRLError, RuntimeError):
+    """Transitions are not those of the networks that are to learn from them."""
 
 
 class ClusterError(HyperRLError, ConnectionError):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,14 +16,15 @@ from hyperrl.agent_arguments import build_agent, build_agent_kwargs, check_agent
 from hyperrl.config import RunConfig
 from hyperrl.environments import check_spaces, make_env, make_vec_env
 from hyperrl.errors import HyperRLError, RunFolderError
+from hyperrl.evaluation.architectures import policy_of
 from hyperrl.evaluation.rollout import Episode, play_episodes
 from hyperrl.evaluation.statistics import Interval, bootstrap_interval, iqm
 from hyperrl.ranges import whole
 from hyperrl.registry import agents
 from hyperrl.run import RunFolder
 from hyperrl.run.checkpoint import load_weights
-from hyperrl.run.files import write_text
 from hyperrl.run.env_state import restore_statistics
+from hyperrl.run.files import write_text
 from hyperrl.run.manifest import available_cores
 from hyperrl.run.seeding import seeds_of_evaluation
 from hyperrl.run.settings import check_settings
@@ -111,6 +113,7 @@ def evaluate(
     *,
     seed: int = 0,
     checkpoint: str = "latest",
+    architecture: Sequence[int] | None = None,
 ) -> Evaluation:
     """Play deterministic episodes with fresh seeds and write `eval/episodes.csv`.
 
@@ -119,6 +122,8 @@ def evaluate(
         episodes: How many episodes.
         seed: Seed of the evaluation; the same seed plays the same episodes.
         checkpoint: "latest", "best" or a number of steps.
+        architecture: Which policy acts, by its hidden widths, where the agent has several; None for the one
+            that `predict` takes.
 
     Returns:
         The episodes and their statistics.
@@ -134,7 +139,8 @@ def evaluate(
     agent, steps = load_agent(folder, checkpoint)
     env = make_env(config.env, config.env_kwargs)
     try:
-        played = tuple(play_episodes(OnRawObservations(agent), env, seeds))
+        policy = OnRawObservations(agent, **_condition(agent, config.agent, architecture))
+        played = tuple(play_episodes(policy, env, seeds))
     finally:
         env.close()
         if agent.env is not None:
@@ -142,7 +148,7 @@ def evaluate(
     returns = [episode.episode_return for episode in played]
     file = folder.evaluation / "episodes.csv"
     try:
-        _write_episodes(file, config, checkpoint, steps, played)
+        _write_episodes(file, config, checkpoint, steps, played, architecture or ())
         written: Path | None = file
     except OSError as error:
         # Somebody else's run, or a full disk: the result is worth having all the same.
@@ -150,6 +156,14 @@ def evaluate(
         written = None
     intervals = bootstrap_interval(returns), bootstrap_interval(returns, iqm)
     return Evaluation(folder, checkpoint, steps, played, *intervals, written)
+
+
+def _condition(agent: BaseAlgorithm, name: str, architecture: Sequence[int] | None) -> dict[str, Any]:
+    """Return what `predict` is told besides the observation."""
+    if architecture is None:
+        return {}
+    policy_of(agent, name).space.index(architecture)
+    return {"architecture": architecture}
 
 
 def _action_size(config: RunConfig) -> int:
@@ -161,9 +175,15 @@ def _action_size(config: RunConfig) -> int:
 
 
 def _write_episodes(
-    file: Path, config: RunConfig, checkpoint: str, steps: int, episodes: tuple[Episode, ...]
+    file: Path,
+    config: RunConfig,
+    checkpoint: str,
+    steps: int,
+    episodes: tuple[Episode, ...],
+    architecture: Sequence[int],
 ) -> None:
     """Write one row for each episode; the names repeat so that tables of several runs can be joined."""
+    widths = "-".join(map(str, architecture))
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(
@@ -173,6 +193,7 @@ def _write_episodes(
             "run_seed",
             "checkpoint",
             "steps",
+            "architecture",
             "episode",
             "seed",
             "return",
@@ -181,7 +202,7 @@ def _write_episodes(
         ]
     )
     for index, episode in enumerate(episodes):
-        names = [config.env, config.agent, config.seed, checkpoint, steps, index]
+        names = [config.env, config.agent, config.seed, checkpoint, steps, widths, index]
         writer.writerow(
             [*names, episode.seed, episode.episode_return, episode.length, int(episode.terminated)]
         )

@@ -1,4 +1,4 @@
-"""What can be named on the command line: agents and hypernetwork kinds, found through entry points.
+"""What can be named on the command line: agents, hypernetwork kinds, exporters, found as entry points.
 
 A package adds one by an entry point in the group, for example
 
@@ -128,3 +128,5 @@ class Registry:
 
 agents = Registry("hyperrl.agents", "agent")
 kinds = Registry("hyperrl.hypernets", "hypernetwork kind")
+exporters = Registry("hyperrl.exporters", "exporter")
+generators = Registry("hyperrl.generators", "generator of weights")

@@ -103,6 +103,20 @@ class LoopArguments:
 
 
 @dataclass(frozen=True)
+class ArchitecturesArguments:
+    """Measure the generation and application of networks of many architectures, variants interleaved."""
+
+    rounds: int = 9
+    """Rounds; medians, smallest and largest ratios are over them."""
+    seed: int = 0
+    """Seed of networks, architectures and data."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results."""
+    quick: _Flag = False
+    """A few small comparisons only, to see that everything works."""
+
+
+@dataclass(frozen=True)
 class StartupArguments:
     """Measure whole processes: from the start to the first updates, and two at a time."""
 
@@ -192,6 +206,18 @@ class PlotArguments:
     """Folder of `hyperrl bench learning`."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for pictures and summary; the same by default."""
+
+
+@dataclass(frozen=True)
+class SizesArguments:
+    """Evaluate the finished runs of sweeps by the size of their policies, many in a run or one."""
+
+    sweeps: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="DIR [DIR ...]")]]
+    """Folders of `hyperrl sweep`."""
+    episodes: int = 10
+    """Episodes of each policy to pick by, and as many others to report."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT / "sizes"
+    """Folder for the results."""
 
 
 @dataclass(frozen=True)

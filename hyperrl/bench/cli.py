@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperrl.bench.arguments import (
+    ArchitecturesArguments,
     CheckpointArguments,
     CompareArguments,
     FaultArguments,
@@ -17,6 +18,7 @@ from hyperrl.bench.arguments import (
     PeakArguments,
     PlotArguments,
     PPOArguments,
+    SizesArguments,
     SpeedArguments,
     StartupArguments,
     VecEnvArguments,
@@ -136,6 +138,16 @@ def _loop(arguments: LoopArguments) -> int:
     return int(not loop.publish(folder, rounds=rounds, seed=arguments.seed, quick=arguments.quick))
 
 
+def _architectures(arguments: ArchitecturesArguments) -> int:
+    from hyperrl.bench import architectures, report, timing
+
+    timing.prepare("cpu", 1)
+    rounds = 2 if arguments.quick else int(whole(1, 1000).check("rounds", arguments.rounds))
+    folder = report.open_folder(arguments.out)
+    passed = architectures.publish(folder, rounds=rounds, seed=arguments.seed, quick=arguments.quick)
+    return int(not passed)
+
+
 def _startup(arguments: StartupArguments) -> int:
     from hyperrl.bench import processes, report, timing
 
@@ -244,6 +256,14 @@ def _compare(arguments: CompareArguments) -> int:
     return 0
 
 
+def _sizes(arguments: SizesArguments) -> int:
+    from hyperrl.bench import report, sizes
+
+    episodes = int(whole(1, 10_000).check("episodes", arguments.episodes))
+    sizes.publish(arguments.sweeps, report.open_folder(arguments.out), episodes)
+    return 0
+
+
 def _plot(arguments: PlotArguments) -> int:
     from hyperrl.bench import report
     from hyperrl.bench.curves import read_curves, summarise
@@ -283,12 +303,14 @@ _PARTS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "ppo": (PPOArguments, _ppo),
     "peak": (PeakArguments, _peak),
     "loop": (LoopArguments, _loop),
+    "architectures": (ArchitecturesArguments, _architectures),
     "startup": (StartupArguments, _startup),
     "gpu": (GPUArguments, _gpu),
     "gpu-learning": (GPULearningArguments, _gpu_learning),
     "learning": (LearningArguments, _learning),
     "plot": (PlotArguments, _plot),
     "compare": (CompareArguments, _compare),
+    "sizes": (SizesArguments, _sizes),
     "checkpoint": (CheckpointArguments, _checkpoint),
     "faults": (FaultArguments, _faults),
 }
@@ -301,6 +323,7 @@ _USAGE = """usage: hyperrl bench [WORD] ...
   ppo          whole iterations of PPO, compiled and with native environments, against Stable-Baselines3's
   peak         the published critic's step against what the processor multiplies at best
   loop         training end to end, compiled and not, against Stable-Baselines3's
+  architectures  policies of many architectures: generated, applied and trained, against the published way
   startup      how long a process takes to its first updates, and whether two hinder each other
   gpu          gradient steps on a GPU, of one agent and of several seeds at once
   gpu-learning how soon several seeds, trained at once on a GPU, reach a return

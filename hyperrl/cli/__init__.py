@@ -18,9 +18,11 @@ VERBS = {
     "sweep": ("hyperrl.cli.sweep", "do all runs of a grid of settings, side by side"),
     "resume": ("hyperrl.cli.resume", "continue a run that was stopped, killed or failed"),
     "evaluate": ("hyperrl.cli.evaluate", "measure the policy of a run on new episodes"),
+    "architectures": ("hyperrl.cli.architectures", "compare and choose among the architectures of a run"),
     "gradient-quality": ("hyperrl.cli.gradient_quality", "compare a critic's action gradient with rollouts"),
+    "export": ("hyperrl.cli.export", "write a policy as C, ONNX, torch or NumPy, proved to act the same"),
     "import": ("hyperrl.cli.importing", "make a run folder of a model of Stable-Baselines3"),
-    "list": ("hyperrl.cli.listing", "show the agents, environments or hypernetwork kinds"),
+    "list": ("hyperrl.cli.listing", "show the agents, environments, hypernetwork kinds or exporters"),
     "bench": ("hyperrl.bench.cli", "measure speed, learning and what faults destroy"),
     "doctor": ("hyperrl.cli.doctor", "check this installation, or a run"),
 }

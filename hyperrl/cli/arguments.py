@@ -68,3 +68,20 @@ def _sentence(box: str) -> str:
         if suggestion is not None:
             return f"{sentence}, did you mean {suggestion.group()}?"
     return sentence
+
+
+def parse_architecture(text: str) -> list[int] | None:
+    """Read the widths of hidden layers, None where there is no text.
+
+    Args:
+        text: For example "16,16".
+
+    Raises:
+        UsageError: It is none.
+    """
+    if not text:
+        return None
+    words = text.strip("[]()").replace("x", ",").split(",")
+    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
+        raise UsageError(f"--architecture must be widths such as 16,16, got {text!r}")
+    return [int(word) for word in words]

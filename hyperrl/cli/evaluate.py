@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from hyperrl.cli.arguments import flag, parse
+from hyperrl.cli.arguments import flag, parse, parse_architecture
 from hyperrl.config import parse_value
 from hyperrl.errors import UsageError
 
@@ -25,6 +25,8 @@ class EvaluateArguments:
     """Seed of this evaluation (0)."""
     checkpoint: Annotated[str, flag("latest|best|STEPS")] = "latest"
     """Which weights (latest)."""
+    architecture: Annotated[str, flag("16,16")] = ""
+    """Which policy, by its hidden widths, of an agent that has several (the one that predict takes)."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -50,6 +52,7 @@ def main(argv: Sequence[str]) -> int:
         parse_value(arguments.episodes),
         seed=parse_value(arguments.seed),
         checkpoint=arguments.checkpoint,
+        architecture=parse_architecture(arguments.architecture),
     )
     config = result.folder.config()
     print(f"{config.agent} on {config.env}, checkpoint {result.checkpoint} after {result.steps:,} steps")

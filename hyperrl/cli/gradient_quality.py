@@ -119,40 +119,22 @@ def _run_folder(arguments: GradientQualityArguments) -> _Subject:
             "steps": steps,
         },
         folder.path,
+        model.get_vec_normalize_env(),
     )
 
 
 def _model_file(arguments: GradientQualityArguments) -> _Subject:
-    path, agent, env = arguments.run, arguments.agent, arguments.env
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}: give a run folder or a model file of Stable-Baselines3")
-    if not arguments.trust_pickle:
-        raise UsageError(
-            f"{path} can run code when it is loaded: add --trust-pickle if you trust where it comes from"
-        )
-    if agent is None or env is None:
-        raise UsageError(
-            f"{path} does not say how it was trained: add --agent and --env, for example --agent td3"
-        )
-    from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+    from hyperrl.cli.model_file import load_model_file
+    from hyperrl.environments import make_env
 
-    from hyperrl.environments import make_env, make_vec_env
-    from hyperrl.registry import agents
-
-    algorithm = agents.get(agent)
-    venv = make_vec_env(env, {}, 1, 0)
-    try:
-        # Nothing is learned here: one transition of memory is enough.
-        model = algorithm.load(path, env=venv, device="cpu", custom_objects={"buffer_size": 1})
-        normalizer = arguments.vec_normalize
-        vec_normalize = (
-            None
-            if normalizer is None
-            else VecNormalize.load(str(normalizer), DummyVecEnv([lambda: make_env(env)]))
-        )
-    except Exception as error:  # A file that is no such model can fail in any of its parts, in any way.
-        venv.close()
-        raise UsageError(f"{path} cannot be loaded as {agent} on {env}: {_one_line(error)}") from error
+    path, agent, env = arguments.run, arguments.agent or "", arguments.env or ""
+    model, vec_normalize = load_model_file(
+        path,
+        agent=arguments.agent,
+        env=arguments.env,
+        vec_normalize=arguments.vec_normalize,
+        trusted=arguments.trust_pickle,
+    )
     names: dict[str, str | int] = {
         "env": env,
         "agent": agent,
@@ -161,10 +143,6 @@ def _model_file(arguments: GradientQualityArguments) -> _Subject:
         "steps": model.num_timesteps,
     }
     return _Subject(model, lambda: make_env(env), names, path.absolute().parent, vec_normalize)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _check_writable(out: Path) -> None:

@@ -10,9 +10,9 @@ import tyro
 
 from hyperrl.cli.arguments import parse
 from hyperrl.errors import PluginError, UsageError, unknown_name
-from hyperrl.registry import Registry, agents, kinds
+from hyperrl.registry import Registry, agents, exporters, generators, kinds
 
-_WHAT = ("agents", "envs", "kinds")
+_WHAT = ("agents", "envs", "kinds", "generators", "exporters")
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class ListArguments:
     """Show what can be named on the command line."""
 
     what: tyro.conf.Positional[
-        Annotated[str, tyro.conf.arg(metavar="agents|envs|kinds", help_behavior_hint="")]
+        Annotated[str, tyro.conf.arg(metavar="agents|envs|kinds|generators|exporters", help_behavior_hint="")]
     ] = ""
     """Which list."""
 
@@ -46,6 +46,10 @@ def main(argv: Sequence[str]) -> int:
         rows = _agent_rows()
     elif what == "kinds":
         rows = _registry_rows(kinds)
+    elif what == "generators":
+        rows = _registry_rows(generators)
+    elif what == "exporters":
+        rows = _registry_rows(exporters)
     else:
         rows = _env_rows()
     print(table(rows))

@@ -64,6 +64,8 @@ class TrainArguments:
     """Episodes of each evaluation (5)."""
     checkpoint_every: Annotated[str | None, flag("N")] = None
     """Steps between checkpoints; 0 writes them at the best evaluations and at the end only (10000)."""
+    normalize: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Normalise observations and rewards by running statistics, as Stable-Baselines3's VecNormalize does."""
     workers: tyro.conf.FlagCreatePairsOff[bool] = False
     """Run each environment in a process of its own."""
     print_config: tyro.conf.FlagCreatePairsOff[bool] = False

@@ -25,6 +25,10 @@ class _Space(Protocol):
     inputs: int
     outputs: int
 
+    def index(self, architecture: Sequence[int]) -> int:
+        """Return an architecture's number."""
+        ...
+
 
 class ManyArchitectures(Protocol):
     """The policy of an agent that has many architectures, such as HyperPPO's."""

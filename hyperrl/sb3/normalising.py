@@ -31,10 +31,12 @@ class OnRawObservations:
 
     Args:
         agent: The agent, with or without a `VecNormalize`.
+        condition: Further arguments of its `predict`, the ``architecture`` of HyperPPO for one.
     """
 
-    def __init__(self, agent: BaseAlgorithm) -> None:
+    def __init__(self, agent: BaseAlgorithm, **condition: Any) -> None:
         self._agent = agent
+        self._condition = condition
         self._normaliser: VecNormalize | None = agent.get_vec_normalize_env()
 
     def predict(
@@ -43,7 +45,6 @@ class OnRawObservations:
         state: Any = None,
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
-        **condition: Any,
     ) -> tuple[Any, Any]:
         """Give the action for an observation, see `BaseAlgorithm.predict`.
 
@@ -52,8 +53,7 @@ class OnRawObservations:
             state: Passed on.
             episode_start: Passed on.
             deterministic: Passed on.
-            condition: Passed on, the ``architecture`` of HyperPPO for one.
         """
         if self._normaliser is not None:
             observation = self._normaliser.normalize_obs(observation)
-        return self._agent.predict(observation, state, episode_start, deterministic, **condition)
+        return self._agent.predict(observation, state, episode_start, deterministic, **self._condition)

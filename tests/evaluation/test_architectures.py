@@ -32,13 +32,8 @@ def tournament(agent, lines, at_once=512):
 
 
 def one_by_one(agent, architecture, seeds):
-    acting = OnRawObservations(agent)
-
-    class Fixed:
-        def predict(self, observation, state=None, episode_start=None, deterministic=False):
-            return acting.predict(observation, state, episode_start, deterministic, architecture=architecture)
-
-    return [episode.episode_return for episode in play_episodes(Fixed(), PointEnv(), seeds)]
+    acting = OnRawObservations(agent, architecture=architecture)
+    return [episode.episode_return for episode in play_episodes(acting, PointEnv(), seeds)]
 
 
 @pytest.mark.parametrize("at_once", [512, 7])

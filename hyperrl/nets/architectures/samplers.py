@@ -32,6 +32,11 @@ class ArchitectureSampler:
         kind: One of `SAMPLERS`.
         seed: Seed of the draws.
 
+    Attributes:
+        count: As given.
+        kind: As given.
+        visits: How often each architecture was drawn, ``[N]``.
+
     Raises:
         UnknownNameError: There is no such kind.
         ConfigError: The count is not from 1 to the size of the space, or less than 2 for "sandwich".
@@ -55,10 +60,13 @@ class ArchitectureSampler:
         self._generator = np.random.default_rng(int(whole(0, 2**32 - 1).check("seed", seed)))
         # What is left of the order of "sequential".
         self._order: _Numbers = np.zeros(0, np.int64)
+        self.visits: _Numbers = np.zeros(len(space), np.int64)
 
     def draw(self) -> _Numbers:
         """Return the numbers of the next architectures, ``[count]``, all different."""
-        return SAMPLERS[self.kind](self)
+        numbers = SAMPLERS[self.kind](self)
+        self.visits[numbers] += 1
+        return numbers
 
     def probabilities(self) -> NDArray[np.float64]:
         """Return the probability of each architecture in the first place of a draw, ``[N]``."""
@@ -71,7 +79,12 @@ class ArchitectureSampler:
     def state(self) -> dict[str, Any]:
         """Return where the draws are, as plain data."""
         generator = json.dumps(self._generator.bit_generator.state)
-        return {"kind": self.kind, "generator": generator, "order": self._order.tolist()}
+        return {
+            "kind": self.kind,
+            "generator": generator,
+            "order": self._order.tolist(),
+            "visits": self.visits.tolist(),
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from a state.
@@ -88,6 +101,7 @@ class ArchitectureSampler:
             )
         self._generator.bit_generator.state = json.loads(state["generator"])
         self._order = np.array(state["order"], np.int64)
+        self.visits = np.array(state["visits"], np.int64)
 
     def _weighted(self) -> _Numbers:
         weights = self.probabilities()

@@ -167,7 +167,7 @@ def test_a_plain_policy_acts_alike_normaliser_included(make_agent, architecture)
     model = make_agent(venv).learn(64)
     rows = np.random.default_rng(2).normal(size=(50, model.policy.space.inputs)) * 3
     plain = model.specialise(architecture)
-    expected, _ = OnRawObservations(model).predict(rows, deterministic=True, architecture=architecture)
+    expected, _ = OnRawObservations(model, architecture=architecture).predict(rows, deterministic=True)
     assert np.allclose(plain(rows), expected, atol=1e-5)
     assert plain.architecture == tuple(architecture)
 
