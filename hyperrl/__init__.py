@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from hyperrl.config import RunConfig as RunConfig
     from hyperrl.errors import HyperRLError as HyperRLError
     from hyperrl.evaluate import evaluate as evaluate
-    from hyperrl.evaluate import load_agent as load_agent
     from hyperrl.export import export as export
+    from hyperrl.loading import load_agent as load_agent
     from hyperrl.nets import Generated as Generated
     from hyperrl.nets import HyperNet as HyperNet
     from hyperrl.nets import TargetMLP as TargetMLP
@@ -58,7 +58,7 @@ _HOMES = {
     "TargetSpec": "hyperrl.nets",
     "evaluate": "hyperrl.evaluate",
     "export": "hyperrl.export",
-    "load_agent": "hyperrl.evaluate",
+    "load_agent": "hyperrl.loading",
     "restore_agent": "hyperrl.train",
     "resume": "hyperrl.train",
     "specialise": "hyperrl.sb3.plain",

@@ -14,12 +14,12 @@ import torch
 
 from hyperrl.environments import is_native, make_vec_env
 from hyperrl.errors import RunFolderError
-from hyperrl.evaluate import load_agent
 from hyperrl.evaluation.architecture_plot import plot_architectures
 from hyperrl.evaluation.architectures import Tournament, policy_of
 from hyperrl.evaluation.choice import Candidate, Limits, budget_within, choose, pareto_front
 from hyperrl.evaluation.statistics import Interval
 from hyperrl.exporters.microcontrollers import MICROCONTROLLERS, microcontroller
+from hyperrl.loading import load_agent
 from hyperrl.ranges import whole
 from hyperrl.run import RunFolder
 from hyperrl.run.files import write_text

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from hyperrl.environments import make_env
 from hyperrl.errors import ConfigError, UsageError
-from hyperrl.evaluate import load_agent
 from hyperrl.evaluation.rollout import Predictor, play_episode, play_episodes
 from hyperrl.exporters.building import export_subject, prepare
 from hyperrl.exporters.interface import interface_of
 from hyperrl.exporters.subject import MAX_LOSS, Exported, Request, Subject
+from hyperrl.loading import load_agent
 from hyperrl.plain_policy import PlainPolicy
 from hyperrl.ranges import between, whole
 from hyperrl.run import RunFolder

@@ -10,9 +10,10 @@ from stable_baselines3 import TD3
 
 from hyperrl.environments import make_env
 from hyperrl.errors import ConfigError, RunFolderError, UnknownNameError
-from hyperrl.evaluate import evaluate, load_agent
+from hyperrl.evaluate import evaluate
 from hyperrl.evaluation.rollout import play_episodes
 from hyperrl.evaluation.statistics import iqm
+from hyperrl.loading import load_agent
 from hyperrl.run import RunFolder
 from hyperrl.run.seeding import seeds_of_run
 
@@ -97,7 +98,7 @@ def test_wrong_numbers_of_episodes_are_refused(run, episodes):
 @pytest.fixture
 def trained_so(monkeypatch):
     """Whatever `run.toml` says: the run was trained with that."""
-    monkeypatch.setattr(sys.modules["hyperrl.evaluate"], "check_settings", lambda *_: [])
+    monkeypatch.setattr(sys.modules["hyperrl.loading"], "check_settings", lambda *_: [])
 
 
 def test_a_run_whose_configuration_does_not_fit_its_weights_is_refused(run, trained_so):

@@ -12,9 +12,10 @@ import torch
 from hyperrl.config import RunConfig
 from hyperrl.environments import make_env
 from hyperrl.errors import ConfigError, RunFolderError
-from hyperrl.evaluate import evaluate, load_agent
+from hyperrl.evaluate import evaluate
 from hyperrl.evaluation.rollout import play_episodes
 from hyperrl.import_model import import_model
+from hyperrl.loading import load_agent
 from hyperrl.run import RunFolder
 from hyperrl.run.seeding import seeds_of_run
 from hyperrl.testing.digest import first_difference, state_digests

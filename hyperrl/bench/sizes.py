@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 from hyperrl.architectures import architectures
 from hyperrl.bench.report import show, write_table
 from hyperrl.errors import RunFolderError
-from hyperrl.evaluate import evaluate, load_agent
+from hyperrl.evaluate import evaluate
 from hyperrl.evaluation.architectures import has_architectures
 from hyperrl.evaluation.statistics import t_interval
+from hyperrl.loading import load_agent
 from hyperrl.run import RunFolder
 from hyperrl.sb3.plain import specialise
 

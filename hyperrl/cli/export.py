@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from hyperrl.cli.arguments import flag, parse
+from hyperrl.cli.arguments import flag, parse, parse_architecture
 from hyperrl.config import parse_value
 from hyperrl.errors import UsageError
 
@@ -24,7 +24,7 @@ class ExportArguments:
 
     run: tyro.conf.Positional[Annotated[str, flag("RUN")]] = ""
     """The run's folder, or a model file (.zip) of Stable-Baselines3."""
-    format: tyro.conf.UseAppendAction[tuple[Annotated[str, flag("c99|onnx|torch|npz")], ...]] = ()
+    format: tyro.conf.UseAppendAction[Annotated[tuple[str, ...], flag("c99|onnx|torch|npz")]] = ()
     """The format (c99); several with commas, or given several times."""
     architecture: Annotated[str, flag("16,16")] = ""
     """Widths of the hidden layers, for an agent that has policies of many architectures."""
@@ -42,9 +42,11 @@ class ExportArguments:
     """The share of the return that int8 weights may cost (0.05)."""
     prefix: Annotated[str, flag("NAME")] = "policy"
     """What names of functions and files begin with (policy)."""
-    fold_normaliser: tyro.conf.FlagCreatePairsOff[bool] = False
+    fold_normaliser: Annotated[tyro.conf.FlagCreatePairsOff[bool], tyro.conf.arg(help_behavior_hint="")] = (
+        False
+    )
     """Let the first layer do what the normaliser does, without its clip."""
-    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
+    overwrite: Annotated[tyro.conf.FlagCreatePairsOff[bool], tyro.conf.arg(help_behavior_hint="")] = False
     """Replace an artefact that is there already."""
     verify: Annotated[str, flag("DIR")] = ""
     """Check an artefact instead: its hashes, and its actions."""
@@ -54,7 +56,7 @@ class ExportArguments:
     """For a model file: the id of its environment."""
     vec_normalize: Annotated[str, flag("FILE")] = ""
     """For a model file: the file of its VecNormalize, where it was trained with one."""
-    trust_pickle: tyro.conf.FlagCreatePairsOff[bool] = False
+    trust_pickle: Annotated[tyro.conf.FlagCreatePairsOff[bool], tyro.conf.arg(help_behavior_hint="")] = False
     """For a model file: load it, although such files can run code when they are loaded."""
 
 
@@ -84,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
         exported = export(
             source,
             formats,
-            architecture=_architecture(arguments.architecture),
+            architecture=parse_architecture(arguments.architecture),
             out=arguments.out or None,
             weights=arguments.weights,
             episodes=parse_value(arguments.episodes),
@@ -111,15 +113,6 @@ def _verify(arguments: ExportArguments) -> int:
     print(f"{arguments.verify}: every file is as it was written, and the policy acts as it must")
     print(f"weights {table['policy']['weights_sha256']}")
     return 0
-
-
-def _architecture(text: str) -> list[int] | None:
-    if not text:
-        return None
-    words = text.strip("[]()").replace("x", ",").split(",")
-    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
-        raise UsageError(f"--architecture must be widths such as 16,16, got {text!r}")
-    return [int(word) for word in words]
 
 
 def _run_folder(arguments: ExportArguments) -> tuple[str, str]:

@@ -100,7 +100,7 @@ def _run_folder(arguments: GradientQualityArguments) -> _Subject:
     import torch
 
     from hyperrl.environments import make_env
-    from hyperrl.evaluate import load_agent
+    from hyperrl.loading import load_agent
     from hyperrl.run import RunFolder
     from hyperrl.run.manifest import available_cores
 

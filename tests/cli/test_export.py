@@ -9,8 +9,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from hyperrl.cli import main as cli
 from hyperrl.environments import make_env
-from hyperrl.evaluate import load_agent
 from hyperrl.exporters.c99 import CompiledPolicy
+from hyperrl.loading import load_agent
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import pytest
 from hyperrl.cli import main
 from hyperrl.cli.listing import table
 from hyperrl.errors import PluginError
-from hyperrl.registry import agents, kinds
+from hyperrl.registry import agents, generators, kinds
 from hyperrl_envs.catalogue import TASKS
 
 
@@ -13,7 +13,12 @@ def first_column(text):
 
 @pytest.mark.parametrize(
     ("what", "names"),
-    [("agents", agents.names()), ("kinds", kinds.names()), ("envs", [task.env_id for task in TASKS])],
+    [
+        ("agents", agents.names()),
+        ("kinds", kinds.names()),
+        ("generators", generators.names()),
+        ("envs", [task.env_id for task in TASKS]),
+    ],
 )
 def test_every_name_is_shown(capsys, what, names):
     assert main(["list", what]) == 0

@@ -13,6 +13,8 @@ from hyperrl.exporters.c99 import C99Exporter, CompiledPolicy
 from hyperrl.exporters.c99.compiling import FLAGS, find_compiler
 from hyperrl.exporters.c99.numbers import check_prefix, comment_text, literal
 from hyperrl.exporters.c99.quantise import act_int8, quantise
+from hyperrl.exporters.interface import interface_of
+from hyperrl.plain_policy import PlainPolicy, bounded
 from hyperrl.testing.exporter import _case, hard_policies
 
 POLICIES = hard_policies()
@@ -84,6 +86,22 @@ def test_an_observation_that_is_not_finite_gives_nan_in_every_action(bad, fast, 
     assert np.isnan(policy(observation)).all()
 
 
+def test_a_number_that_overflows_within_is_not_hidden_by_a_rectifier_or_a_clip(tmp_path):
+    policy = PlainPolicy.from_arrays(
+        [[[1e30, -1e30]], [[1.0]]], [[0.0], [0.0]], activation="relu", head=bounded([-1], [1])
+    )
+    artefact = dataclasses.replace(_case(POLICIES["activation elu"], 0).artefact, policy=policy)
+    few = dataclasses.replace(artefact.vectors, observations=np.zeros((1, 2)), actions64=np.zeros((1, 1)))
+    close = dataclasses.replace(artefact.close, half_range=np.ones(1), bounded=np.ones(1, bool))
+    interface = interface_of(None, 2, 1)
+    C99Exporter().export(
+        dataclasses.replace(artefact, vectors=few, close=close, interface=interface), tmp_path
+    )
+    compiled = CompiledPolicy(tmp_path)
+    assert compiled(np.zeros(2)) == 0
+    assert np.isnan(compiled(np.full(2, 1e20)))  # infinity minus infinity
+
+
 def test_the_self_test_fails_where_a_weight_is_another(tmp_path):
     export("squashed actions, asymmetric bounds", tmp_path)
     assert CompiledPolicy(tmp_path).self_test() == (True, pytest.approx(0, abs=1e-5))
@@ -123,6 +141,11 @@ def test_int8_scales_each_row_and_clips_nothing_of_the_rollout():
     rollout = np.random.default_rng(0).normal(size=(200, 18))
     layers = quantise(policy, rollout)
     assert len(layers) == len(policy.layers) - 1
+    hidden = policy.layers[0](rollout)
+    largest = [np.abs(rollout).max(), hidden.max()]
+    np.testing.assert_allclose(
+        [one.inverse_input_scale for one in layers[:2]], 127 / np.array(largest), rtol=1e-6
+    )
     for layer, original in zip(layers, policy.layers, strict=False):
         assert np.abs(layer.weight).max(axis=1).tolist() == [127] * original.outputs
         step = layer.scale * float(layer.inverse_input_scale)

@@ -85,6 +85,8 @@ def test_the_manifest_says_where_it_comes_from_and_what_it_is(trained, tmp_path)
         normalised = specialise(trained("ppo, normalised")).normaliser.unclipped(vectors["observations"])
         edges = np.abs(normalised[[kind == "clip" for kind in kinds]])
         np.testing.assert_allclose(edges, 0.8, rtol=1e-4)
+        beyond = np.abs(normalised[[kind == "beyond clip" for kind in kinds]])
+        assert beyond.min() > 2 * 0.8
     readme = (exported.folder / "README.md").read_text()
     assert "policy_act(observation, action);" in readme
     assert "@" not in readme
