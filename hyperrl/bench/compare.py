@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hyperrl.bench.report import show, write_table
+from hyperrl.bench.report import read_table, show, write_table
 from hyperrl.errors import RunFolderError
 from hyperrl.evaluation.statistics import Interval, t_interval
 
@@ -98,11 +97,11 @@ def read(sweep: Path) -> list[History]:
         RunFolderError: It is none, or a finished run cannot be read.
     """
     found = []
-    for row in _rows(sweep / "runs.csv"):
+    for row in read_table(sweep / "runs.csv"):
         if row["status"] != "finished":
             continue
         varied = [f"{name.rpartition('.')[2]}={row[name]}" for name in row if name not in _NOT_VARIED]
-        rows = _rows(sweep / row["name"] / "eval" / "evaluations.csv")
+        rows = read_table(sweep / row["name"] / "eval" / "evaluations.csv")
         # A run of several seeds at once tells them apart itself.
         seeds = sorted({int(one.get("seed", row["seed"])) for one in rows})
         for seed in seeds:
@@ -151,14 +150,3 @@ def _columns(name: str, values: Sequence[float]) -> dict[str, float | None]:
 
 def _ends(interval: Interval) -> tuple[float, float, float]:
     return interval.estimate, interval.low, interval.high
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise RunFolderError(f"{path} cannot be read: {error.strerror or error}") from error
-    if not rows:
-        raise RunFolderError(f"{path} has no rows")
-    return rows

@@ -59,6 +59,25 @@ def open_folder(path: Path) -> Path:
     return path
 
 
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Read a CSV with a head and at least one row.
+
+    Args:
+        path: The file.
+
+    Raises:
+        RunFolderError: It cannot be read, or has no rows.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not rows:
+        raise RunFolderError(f"{path} has no rows")
+    return rows
+
+
 def write_table(path: Path, rows: Sequence[Row]) -> None:
     """Write rows with equal keys as CSV, replacing the file as a whole.
 

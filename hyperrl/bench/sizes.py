@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hyperrl.architectures import architectures
-from hyperrl.bench.report import show, write_table
+from hyperrl.bench.report import read_table, show, write_table
 from hyperrl.errors import RunFolderError
 from hyperrl.evaluate import evaluate
 from hyperrl.evaluation.architectures import has_architectures
@@ -89,7 +88,7 @@ def measure(run: Path, episodes: int) -> list[Measured]:
     """
     folder = RunFolder.open(run)
     config = folder.config()
-    history = _rows(folder.evaluation / "evaluations.csv")
+    history = read_table(folder.evaluation / "evaluations.csv")
     start = [float(row["return"]) for row in history if row["steps"] == history[0]["steps"]]
     seconds, before = float(history[-1]["seconds"]), float(np.mean(start))
     names = (config.agent, config.env, config.seed)
@@ -222,7 +221,7 @@ def _finished(sweeps: Sequence[Path]) -> list[Path]:
     return [
         sweep / row["name"]
         for sweep in sweeps
-        for row in _rows(sweep / "runs.csv")
+        for row in read_table(sweep / "runs.csv")
         if row["status"] == "finished"
     ]
 
@@ -238,11 +237,3 @@ def _size_of(folder: RunFolder) -> tuple[str, int] | None:
     finally:
         if agent.env is not None:
             agent.env.close()
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise RunFolderError(f"{path} cannot be read: {error.strerror or error}") from error

@@ -21,6 +21,7 @@ VERBS = {
     "architectures": ("hyperrl.cli.architectures", "compare and choose among the architectures of a run"),
     "gradient-quality": ("hyperrl.cli.gradient_quality", "compare a critic's action gradient with rollouts"),
     "export": ("hyperrl.cli.export", "write a policy as C, ONNX, torch or NumPy, proved to act the same"),
+    "fly": ("hyperrl.cli.fly", "fly the simulated quadrotor through an artefact's compiled code"),
     "import": ("hyperrl.cli.importing", "make a run folder of a model of Stable-Baselines3"),
     "list": ("hyperrl.cli.listing", "show the agents, environments, hypernetwork kinds or exporters"),
     "bench": ("hyperrl.bench.cli", "measure speed, learning and what faults destroy"),

@@ -1,0 +1,176 @@
+"""The verb `fly`: the simulated quadrotor, flown through the compiled files of an artefact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from hyperrl.environments import make_env
+from hyperrl.errors import ArtefactError, ConfigError, RunFolderError, UnsupportedEnvError
+from hyperrl.evaluation.flight import Flight, fly_in_environment
+from hyperrl.evaluation.flight import fly as fly_once
+from hyperrl.evaluation.flight_plot import flight_table, moving_picture, plot_flight
+from hyperrl.exporters.c99 import CompiledPolicy
+from hyperrl.exporters.crazyflie import CompiledController
+from hyperrl.exporters.manifest import read_manifest
+from hyperrl.ranges import above, whole
+from hyperrl.run.files import write_parts
+
+ENV = "hyperrl/Quadrotor-v0"
+_VIDEO_SUFFIXES = (".gif", ".webp")
+_PICTURE = {"width": 320, "height": 240}
+_PICTURES_PER_SECOND = 12.5
+
+
+@dataclass(frozen=True, eq=False)
+class Flights:
+    """What came of flying.
+
+    Attributes:
+        manifest: The artefact's manifest.
+        task: What was flown.
+        flights: The flights, at least one.
+        difference: Largest distance in m, in any flight at any time, from the same flight in the environment
+            as in training, where the policy alone is the compiled one.
+        files: What was written.
+    """
+
+    manifest: Mapping[str, Any]
+    task: str
+    flights: tuple[Flight, ...]
+    difference: float
+    files: tuple[Path, ...]
+
+
+def fly(
+    artefact: str | Path,
+    *,
+    task: str = "hover",
+    seconds: float = 10.0,
+    seed: int = 0,
+    flights: int = 1,
+    domain_randomisation: bool = False,
+    table: str | Path | None = None,
+    plot: str | Path | None = None,
+    video: str | Path | None = None,
+) -> Flights:
+    """Fly the simulated quadrotor through an artefact's compiled controller.
+
+    The simulation is `hyperrl/Quadrotor-v0`; `hyperrl_controller.c` gets the state a thousand times a second as
+    the firmware would give it, assembles the observations, acts at the policy's rate and commands the motors.
+
+    Args:
+        artefact: A folder that was exported in the format crazyflie.
+        task: "hover" or "trajectory".
+        seconds: Length of each flight.
+        seed: Seed of the first start; the others take the numbers that follow.
+        flights: How many.
+        domain_randomisation: Whether each flight has another robot.
+        table: A CSV of the first flight, where it is to be written.
+        plot: A PNG of the first flight.
+        video: A moving picture of the first flight, .gif or .webp.
+
+    Returns:
+        The flights.
+
+    Raises:
+        ArtefactError: The folder is no such artefact, or was changed.
+        ConfigError: A number is out of range, or a file's name is not right.
+        UnsupportedEnvError: No pictures can be drawn on this machine.
+        RunFolderError: A file cannot be written.
+        HyperRLError: There is no compiler, or the code does not compile.
+    """
+    duration = float(above(0, 3600).check("seconds", seconds))
+    count = int(whole(1, 10_000).check("flights", flights))
+    first = int(whole(0, 2**31).check("seed", seed))
+    wanted = _places(table, plot, video)
+    folder = Path(artefact)
+    manifest = read_manifest(folder)
+    if manifest.get("exporter") != "crazyflie":
+        raise ArtefactError(
+            f"{folder} was exported as {manifest.get('exporter')}: export the run with --format crazyflie to "
+            "fly it"
+        )
+    prefix = manifest["details"]["prefix"]
+    controller, policy = CompiledController(folder, prefix), CompiledPolicy(folder, prefix)
+    kwargs = {"task": task, "domain_randomisation": domain_randomisation}
+    frames: list[Any] = []
+    pictures = {} if video is None else {"render_mode": "rgb_array", **_PICTURE}
+    env = make_env(ENV, {**kwargs, **pictures})
+    _check_period(env, manifest)
+    flown, difference = [], 0.0
+    try:
+        for number in range(count):
+            watch = _camera(env, frames) if video is not None and number == 0 else (lambda _: None)
+            flight = fly_once(controller, env, first + number, duration, watch)
+            truth = fly_in_environment(policy, env, first + number, len(flight.times))
+            difference = max(difference, float(np.abs(truth - flight.positions).max(initial=0.0)))
+            flown.append(flight)
+    finally:
+        env.close()
+    title = f"{task}, seed {first}: {manifest['policy']['parameters']:,} parameters, compiled C"
+    _write(wanted, flown[0], title, frames)
+    return Flights(manifest, task, tuple(flown), difference, tuple(wanted.values()))
+
+
+def _places(
+    table: str | Path | None, plot: str | Path | None, video: str | Path | None
+) -> dict[str, Path]:
+    """Refuse names of files that could not be written, before anything flies."""
+    given = {"table": (table, (".csv",)), "plot": (plot, (".png",)), "video": (video, _VIDEO_SUFFIXES)}
+    places: dict[str, Path] = {}
+    for what, (name, suffixes) in given.items():
+        if name is None:
+            continue
+        path = Path(name).expanduser()
+        if path.suffix.lower() not in suffixes:
+            raise ConfigError(f"the {what} must be a {' or '.join(suffixes)} file, got {str(name)!r}")
+        if not path.absolute().parent.is_dir():
+            raise RunFolderError(f"there is no folder {path.parent} for {path.name}: make it first")
+        places[what] = path
+    return places
+
+
+def _check_period(env: gym.Env[Any, Any], manifest: Mapping[str, Any]) -> None:
+    period, trained = env.unwrapped.dt, manifest.get("control_period_seconds")  # type: ignore[attr-defined]
+    if trained is None or abs(period - trained) > 1e-9:
+        raise ArtefactError(
+            f"this policy acts every {trained} seconds, and {ENV} makes a step every {period:g}: it was trained "
+            "with another frame_skip and cannot be flown here"
+        )
+
+
+def _camera(env: gym.Env[Any, Any], frames: list[Any]) -> Any:
+    def watch(time: float) -> None:
+        if time * _PICTURES_PER_SECOND + 1e-6 < len(frames):
+            return
+        try:
+            frames.append(env.unwrapped.render())
+        except Exception as error:  # Drivers fail in any way.
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UnsupportedEnvError(
+                f"no picture can be drawn on this machine ({reason}): try MUJOCO_GL=egl, or leave the video away"
+            ) from error
+
+    return watch
+
+
+def _write(wanted: Mapping[str, Path], flight: Flight, title: str, frames: Sequence[Any]) -> None:
+    if wanted and not len(flight.times):
+        raise ArtefactError(f"the controller gave up at once ({flight.reason.name}): there is nothing to show")
+    for what, path in wanted.items():
+        if what == "table":
+            data = flight_table(flight)
+        elif what == "plot":
+            data = plot_flight(flight, title)
+        else:
+            data = moving_picture(frames, round(1000 / _PICTURES_PER_SECOND), path.suffix.lower())
+        try:
+            write_parts(path, [data])
+        except OSError as error:
+            raise RunFolderError(f"{path} cannot be written: {error.strerror or error}") from error
