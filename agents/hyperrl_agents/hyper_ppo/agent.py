@@ -114,7 +114,7 @@ class HyperPPO(Rollouts, PPO):
         if self.n_envs > 1:
             self.check_trainable()
         super()._setup_model()
-        self._plans: dict[int, Packing] = {}
+        self._plans: dict[tuple[int, bool], Packing] = {}
         self.architecture_returns = ArchitectureReturns(self.policy.space, self.n_envs)
         # Stable-Baselines3 sets a loaded model up when it has its attributes already.
         if not hasattr(self, "_sampler"):
@@ -233,7 +233,7 @@ class HyperPPO(Rollouts, PPO):
 
     def _loss(self, batch: ArchitectureSamples, clip_range: float, first: bool) -> tuple[Tensor, Tensor]:
         """Return the loss of a minibatch and its `_METRICS`."""
-        plan = self._plan(len(batch.actions) // len(self._drawn))
+        plan = self._plan(len(batch.actions) // len(self._drawn), training=True)
         values, log_prob, entropy = self.policy.evaluate(
             plan, batch.observations, batch.actions, batch.architectures
         )
@@ -325,11 +325,11 @@ class HyperPPO(Rollouts, PPO):
         if dones is not None:
             self.architecture_returns.step(infos, dones)
 
-    def _plan(self, rows: int) -> Packing:
+    def _plan(self, rows: int, training: bool = False) -> Packing:
         """Return how the drawn architectures are applied to so many rows each."""
-        if rows not in self._plans:
-            self._plans[rows] = self.policy.plan(self._drawn, rows)
-        return self._plans[rows]
+        if (rows, training) not in self._plans:
+            self._plans[rows, training] = self.policy.plan(self._drawn, rows, training)
+        return self._plans[rows, training]
 
     def checkpoint_state(self) -> dict[str, Any]:
         """Return what a resumed run has to know besides what Stable-Baselines3's algorithms remember."""

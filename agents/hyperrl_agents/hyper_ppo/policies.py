@@ -155,17 +155,20 @@ class HyperActorCriticPolicy(FinitePredictMixin, ActorCriticPolicy):
         arguments: dict[str, Any] = {"lr": lr_schedule(1), **self.optimizer_kwargs}
         self.optimizer = self.optimizer_class(self.parameters(), **arguments)
 
-    def plan(self, numbers: Sequence[int] | NDArray[np.int64], rows: int) -> Packing:
+    def plan(
+        self, numbers: Sequence[int] | NDArray[np.int64], rows: int, training: bool = False
+    ) -> Packing:
         """Return how the networks of some architectures are applied together.
 
         Args:
             numbers: Their numbers in the space, ``[M]``.
             rows: Rows of each network's input.
+            training: Whether gradients are needed.
         """
         layout = Layout(self.space, numbers)
         kernel = self._generator_settings["kernel"]
         if kernel == "auto":
-            kernel = kernel_for(layout.architectures, rows)
+            kernel = kernel_for(layout.architectures, rows, training)
         return Packing(layout, kernel, self.hidden_activation, self.device)
 
     def networks(self, plan: Packing) -> Callable[[Tensor], Tensor]:
