@@ -23,7 +23,8 @@ from hyperrl.run.files import write_parts
 
 ENV = "hyperrl/Quadrotor-v0"
 _VIDEO_SUFFIXES = (".gif", ".webp")
-_PICTURE = {"width": 320, "height": 240}
+_CAMERA = {"type": 1, "trackbodyid": 1, "distance": 0.6, "azimuth": 32.0, "elevation": -20.0}
+_PICTURE = {"width": 320, "height": 240, "camera_id": -1, "default_camera_config": _CAMERA}
 _PICTURES_PER_SECOND = 12.5
 
 

@@ -92,9 +92,11 @@ def moving_picture(frames: Sequence[NDArray[Any]], milliseconds: int, suffix: st
     images = [Image.fromarray(frame) for frame in frames]
     more: dict[str, Any] = {"quality": 60, "method": 4}
     if suffix == ".gif":
-        # One palette for all: what does not move keeps its colours, and costs nothing.
-        palette = images[len(images) // 2].quantize(_COLOURS, dither=Image.Dither.NONE)
-        images = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+        # One palette for all: what does not move keeps its colours, and costs nothing. It covers colours of few
+        # pixels too, such as those of the robot.
+        cover, dither = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
+        palette = images[len(images) // 2].quantize(_COLOURS, method=cover, dither=dither)
+        images = [image.quantize(palette=palette, dither=dither) for image in images]
         more = {"optimize": False}
     data = io.BytesIO()
     images[0].save(
