@@ -70,7 +70,8 @@ class TransformerGenerator(WeightGenerator):
         hidden: Features that the decoders start from.
         weight_gain: Standard deviation of the first weights in units of the scale above. With it all steps in
             weights grow too. The default learnt the fastest when networks were to imitate another one.
-        output_gain: Further factor of the first output layers' weights; that of steps is not changed.
+        output_gain: Further factor of the first output layers' weights; that of steps is not changed. Networks
+            imitate another one faster with 1; PPO of a quadrotor learnt faster with 0.1 (one seed each).
 
     Raises:
         ConfigError: An option is out of range, or the heads do not divide the width.
@@ -85,7 +86,7 @@ class TransformerGenerator(WeightGenerator):
         depth: int = 2,
         hidden: int = 128,
         weight_gain: float = 0.3,
-        output_gain: float = 1.0,
+        output_gain: float = 0.1,
     ) -> None:
         super().__init__(space)
         self.rank = int(whole(1, 1024).check("rank", rank))
