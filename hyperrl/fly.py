@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ import gymnasium as gym
 import numpy as np
 
 from hyperrl.environments import make_env
-from hyperrl.errors import ArtefactError, ConfigError, RunFolderError, UnsupportedEnvError
+from hyperrl.errors import ArtefactError, ConfigError, RunFolderError
+from hyperrl.evaluation.film import SUFFIXES, Film
 from hyperrl.evaluation.flight import Flight, fly_in_environment
 from hyperrl.evaluation.flight import fly as fly_once
-from hyperrl.evaluation.flight_plot import flight_table, moving_picture, plot_flight
+from hyperrl.evaluation.flight_plot import flight_table, plot_flight
 from hyperrl.exporters.c99 import CompiledPolicy
 from hyperrl.exporters.crazyflie import CompiledController
 from hyperrl.exporters.manifest import read_manifest
@@ -22,10 +23,6 @@ from hyperrl.ranges import above, whole
 from hyperrl.run.files import write_parts
 
 ENV = "hyperrl/Quadrotor-v0"
-_VIDEO_SUFFIXES = (".gif", ".webp")
-_CAMERA = {"type": 1, "trackbodyid": 1, "distance": 0.6, "azimuth": 32.0, "elevation": -20.0}
-_PICTURE = {"width": 320, "height": 240, "camera_id": -1, "default_camera_config": _CAMERA}
-_PICTURES_PER_SECOND = 12.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +59,8 @@ def fly(
 ) -> Flights:
     """Fly the simulated quadrotor through an artefact's compiled controller.
 
-    The simulation is `hyperrl/Quadrotor-v0`; `hyperrl_controller.c` gets the state a thousand times a second as
-    the firmware would give it, assembles the observations, acts at the policy's rate and commands the motors.
+    The simulation is `hyperrl/Quadrotor-v0`; `hyperrl_controller.c` gets the state a thousand times a second
+    as the firmware would give it, assembles observations, acts at the policy's rate and commands the motors.
 
     Args:
         artefact: A folder that was exported in the format crazyflie.
@@ -99,31 +96,29 @@ def fly(
         )
     prefix = manifest["details"]["prefix"]
     controller, policy = CompiledController(folder, prefix), CompiledPolicy(folder, prefix)
-    kwargs = {"task": task, "domain_randomisation": domain_randomisation}
-    frames: list[Any] = []
-    pictures = {} if video is None else {"render_mode": "rgb_array", **_PICTURE}
-    env = make_env(ENV, {**kwargs, **pictures})
-    _check_period(env, manifest)
+    env = make_env(ENV, {"task": task, "domain_randomisation": domain_randomisation})
+    film = None if video is None else Film(env)
     flown, difference = [], 0.0
     try:
+        _check_period(env, manifest)
         for number in range(count):
-            watch = _camera(env, frames) if video is not None and number == 0 else (lambda _: None)
+            watch = film if number == 0 else None
             flight = fly_once(controller, env, first + number, duration, watch)
             truth = fly_in_environment(policy, env, first + number, len(flight.times))
             difference = max(difference, float(np.abs(truth - flight.positions).max(initial=0.0)))
             flown.append(flight)
     finally:
+        if film is not None:
+            film.close()
         env.close()
     title = f"{task}, seed {first}: {manifest['policy']['parameters']:,} parameters, compiled C"
-    _write(wanted, flown[0], title, frames)
+    _write(wanted, flown[0], title, film)
     return Flights(manifest, task, tuple(flown), difference, tuple(wanted.values()))
 
 
-def _places(
-    table: str | Path | None, plot: str | Path | None, video: str | Path | None
-) -> dict[str, Path]:
+def _places(table: str | Path | None, plot: str | Path | None, video: str | Path | None) -> dict[str, Path]:
     """Refuse names of files that could not be written, before anything flies."""
-    given = {"table": (table, (".csv",)), "plot": (plot, (".png",)), "video": (video, _VIDEO_SUFFIXES)}
+    given = {"table": (table, (".csv",)), "plot": (plot, (".png",)), "video": (video, SUFFIXES)}
     places: dict[str, Path] = {}
     for what, (name, suffixes) in given.items():
         if name is None:
@@ -141,36 +136,23 @@ def _check_period(env: gym.Env[Any, Any], manifest: Mapping[str, Any]) -> None:
     period, trained = env.unwrapped.dt, manifest.get("control_period_seconds")  # type: ignore[attr-defined]
     if trained is None or abs(period - trained) > 1e-9:
         raise ArtefactError(
-            f"this policy acts every {trained} seconds, and {ENV} makes a step every {period:g}: it was trained "
-            "with another frame_skip and cannot be flown here"
+            f"this policy acts every {trained} seconds, and {ENV} makes a step every {period:g}: it was "
+            "trained with another frame_skip and cannot be flown here"
         )
 
 
-def _camera(env: gym.Env[Any, Any], frames: list[Any]) -> Any:
-    def watch(time: float) -> None:
-        if time * _PICTURES_PER_SECOND + 1e-6 < len(frames):
-            return
-        try:
-            frames.append(env.unwrapped.render())
-        except Exception as error:  # Drivers fail in any way.
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise UnsupportedEnvError(
-                f"no picture can be drawn on this machine ({reason}): try MUJOCO_GL=egl, or leave the video away"
-            ) from error
-
-    return watch
-
-
-def _write(wanted: Mapping[str, Path], flight: Flight, title: str, frames: Sequence[Any]) -> None:
+def _write(wanted: Mapping[str, Path], flight: Flight, title: str, film: Film | None) -> None:
     if wanted and not len(flight.times):
-        raise ArtefactError(f"the controller gave up at once ({flight.reason.name}): there is nothing to show")
+        raise ArtefactError(
+            f"the controller gave up at once ({flight.reason.name}): there is nothing to show"
+        )
     for what, path in wanted.items():
         if what == "table":
             data = flight_table(flight)
         elif what == "plot":
             data = plot_flight(flight, title)
-        else:
-            data = moving_picture(frames, round(1000 / _PICTURES_PER_SECOND), path.suffix.lower())
+        elif film is not None:
+            data = film.encode(path.suffix.lower())
         try:
             write_parts(path, [data])
         except OSError as error:

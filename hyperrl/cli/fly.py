@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FlyArguments:
-    """Compile an artefact's Crazyflie controller, fly the simulated quadrotor with it, and say how it went."""
+    """Fly the simulated quadrotor through an artefact's Crazyflie controller, compiled on this computer."""
 
     artefact: tyro.conf.Positional[Annotated[str, flag("DIR")]] = ""
     """A folder that `hyperrl export --format crazyflie` wrote."""
@@ -55,7 +55,9 @@ def main(argv: Sequence[str]) -> int:
     """
     arguments = parse(FlyArguments, argv, "fly")
     if not arguments.artefact:
-        raise UsageError("fly needs the folder of an artefact, for example hyperrl fly runs/my-run/export/crazyflie-16")
+        raise UsageError(
+            "fly needs the folder of an artefact, for example hyperrl fly runs/my-run/export/crazyflie-16"
+        )
     if arguments.video and "DISPLAY" not in os.environ:
         # Read when MuJoCo is imported: without a screen nothing else can draw.
         os.environ.setdefault("MUJOCO_GL", "egl")
@@ -91,7 +93,8 @@ def summary(flown: Flights) -> str:
     done = [flight for flight in flights if flight.completed]
     seconds = max(len(flight.times) * flight.period for flight in flights)
     lines = [
-        f"{policy['parameters']:,} parameters, {policy['macs']:,} multiply-accumulates, compiled C: {flown.task}",
+        f"{policy['parameters']:,} parameters, {policy['macs']:,} multiply-accumulates, compiled C, "
+        f"task {flown.task}",
         f"flights of {seconds:g} s flown to their end: {len(done)} of {len(flights)}",
     ]
     lines += [
@@ -105,9 +108,8 @@ def summary(flown: Flights) -> str:
     for name, errors in parts.items():
         if errors:
             joined = np.concatenate(errors)
-            lines.append(
-                f"distance from the setpoint, {name}: mean {joined.mean():.4f} m, largest {joined.max():.4f} m"
-            )
+            numbers = f"mean {joined.mean():.4f} m, largest {joined.max():.4f} m"
+            lines.append(f"distance from the setpoint, {name}: {numbers}")
     if done:
         returns = [flight.episode_return for flight in done]
         lines.append(f"return of the first 500 steps: mean {np.mean(returns):.1f}, least {min(returns):.1f}")

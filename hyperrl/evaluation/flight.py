@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hyperrl.errors import ArtefactError
 from hyperrl.exporters.crazyflie import CompiledController, Mode, Reason, Setpoint, VehicleState
+from hyperrl.exporters.crazyflie.controller import MOTORS, OBSERVATIONS
 from hyperrl_envs.quadrotor.trajectory import setpoints
 
 if TYPE_CHECKING:
@@ -75,16 +76,12 @@ class Flight:
         return float(self.rewards[:EPISODE_STEPS].sum())
 
 
-def _ignore(time: float) -> None:
-    del time
-
-
 def fly(
     controller: CompiledController,
     env: gym.Env[Any, Any],
     seed: int,
     seconds: float,
-    watch: Callable[[float], None] = _ignore,
+    watch: Callable[[], None] | None = None,
 ) -> Flight:
     """Fly once: the simulation makes its steps, and the controller its calls a thousand times a second.
 
@@ -96,7 +93,7 @@ def fly(
         env: A `hyperrl/Quadrotor-v0`.
         seed: Seed of the start.
         seconds: How long.
-        watch: Called at the beginning of each control period with the time.
+        watch: Called at the beginning of each control period.
 
     Raises:
         ArtefactError: The controller's self-test fails.
@@ -109,31 +106,29 @@ def fly(
         raise ArtefactError("the self-test of the compiled controller fails")
     controller.enable(True)
     rows: list[tuple[Any, ...]] = []
-    call = crashed = 0
+    call, crashed = 0, False
     views = robot.task.views(robot.model, robot.data)
     for _ in range(max(1, round(seconds / robot.dt))):
         before = _batch(views, robot)
-        watch(robot.data.time)
-        shares = None
+        if watch is not None:
+            watch()
         for _ in range(robot.frame_skip):
             state, setpoint = _now(robot)
             for _ in range(calls):
                 call += 1
-                command = controller.step(state, setpoint, call)
-            if controller.mode != Mode.POLICY:
-                break
-            shares = command if shares is None else shares
-            robot.data.ctrl[:] = 2 * command.astype(np.float64) - 1
+                shares = controller.step(state, setpoint, call)
+            robot.data.ctrl[:] = 2 * shares.astype(np.float64) - 1
             mujoco.mj_step(robot.model, robot.data)
         if controller.mode != Mode.POLICY:
             break
-        after = _batch(views, robot)
-        reward, lost, _ = robot.task.outcome(before, after, np.asarray(2 * shares - 1)[None])
+        # Held from the first call of the period to its last.
+        actions = 2 * shares[None] - 1
+        reward, lost, _ = robot.task.outcome(before, _batch(views, robot), actions)
         rows.append((before, shares, reward[0]))
-        if lost[0]:
-            crashed = 1
+        crashed = bool(lost[0])
+        if crashed:
             break
-    return _flight(robot, seed, rows, controller.reason, bool(crashed))
+    return _flight(robot, seed, rows, controller.reason, crashed)
 
 
 def fly_in_environment(act: Act, env: gym.Env[Any, Any], seed: int, steps: int) -> Array:
@@ -182,7 +177,7 @@ def _flight(
     count = len(batches)
     times = np.array([batch["time"][0] for batch in batches])
     positions = np.array([batch["qpos"][0, :3] for batch in batches]).reshape(count, 3)
-    seen = np.array([robot.task.observation(batch)[0] for batch in batches]).reshape(count, -1)
+    seen = np.array([robot.task.observation(batch)[0] for batch in batches]).reshape(count, OBSERVATIONS)
     return Flight(
         seed=seed,
         period=float(robot.dt),
@@ -191,8 +186,8 @@ def _flight(
         setpoints=positions - seen[:, :3],
         errors=np.linalg.norm(seen[:, :3], axis=1),
         velocities=np.array([batch["qvel"][0, :3] for batch in batches]).reshape(count, 3),
-        tilts=np.arccos(np.clip(seen[:, 14], -1, 1)) if count else np.empty(0),
-        shares=np.array([row[1] for row in rows], np.float64).reshape(count, -1),
+        tilts=np.arccos(np.clip(seen[:, 14], -1, 1)),
+        shares=np.array([row[1] for row in rows], np.float64).reshape(count, MOTORS),
         rewards=np.array([row[2] for row in rows], np.float64),
         reason=reason,
         crashed=crashed,

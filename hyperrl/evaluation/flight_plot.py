@@ -1,22 +1,17 @@
-"""Flights as tables, pictures and moving pictures."""
+"""Flights as tables and pictures."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from PIL import Image
 
 from hyperrl.evaluation.flight import SETTLED_AFTER, Flight
 
 _AXES = "xyz"
-_COLOURS = 64  # Of a GIF: more make it larger, not better.
 
 
 def flight_table(flight: Flight) -> bytes:
@@ -30,8 +25,8 @@ def flight_table(flight: Flight) -> bytes:
     head = ["time_s", *(f"{axis}_m" for axis in _AXES), *(f"setpoint_{axis}_m" for axis in _AXES)]
     head += ["position_error_m", *(f"velocity_{axis}_m_s" for axis in _AXES), "tilt_rad"]
     writer.writerow([*head, *(f"m{motor + 1}_share" for motor in range(flight.shares.shape[1])), "reward"])
-    parts = (flight.times[:, None], flight.positions, flight.setpoints, flight.errors[:, None])
-    parts += (flight.velocities, flight.tilts[:, None], flight.shares, flight.rewards[:, None])
+    parts = [flight.times[:, None], flight.positions, flight.setpoints, flight.errors[:, None]]
+    parts += [flight.velocities, flight.tilts[:, None], flight.shares, flight.rewards[:, None]]
     writer.writerows([f"{number:.7g}" for number in row] for row in np.concatenate(parts, axis=1))
     return text.getvalue().encode()
 
@@ -79,33 +74,3 @@ def _draw_distance(axes: Axes, flight: Flight) -> None:
         axes.axvspan(SETTLED_AFTER, flight.times[-1], color="tab:green", alpha=0.08)
         mean, worst = flight.settled.mean(), flight.settled.max()
         axes.set_title(f"from {SETTLED_AFTER:g} s on: mean {mean:.3f} m, largest {worst:.3f} m", fontsize=10)
-
-
-def moving_picture(frames: Sequence[NDArray[Any]], milliseconds: int, suffix: str) -> bytes:
-    """Return frames as a moving picture that plays again and again.
-
-    Args:
-        frames: Pictures ``[height, width, 3]`` of bytes.
-        milliseconds: How long each is shown.
-        suffix: ".gif" or ".webp".
-    """
-    images = [Image.fromarray(frame) for frame in frames]
-    more: dict[str, Any] = {"quality": 60, "method": 4}
-    if suffix == ".gif":
-        # One palette for all: what does not move keeps its colours, and costs nothing. It covers colours of few
-        # pixels too, such as those of the robot.
-        cover, dither = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
-        palette = images[len(images) // 2].quantize(_COLOURS, method=cover, dither=dither)
-        images = [image.quantize(palette=palette, dither=dither) for image in images]
-        more = {"optimize": False}
-    data = io.BytesIO()
-    images[0].save(
-        data,
-        format=suffix[1:].upper(),
-        save_all=True,
-        append_images=images[1:],
-        duration=milliseconds,
-        loop=0,
-        **more,
-    )
-    return data.getvalue()

@@ -39,7 +39,8 @@ class CrazyflieExporter(C99Exporter):
     name: ClassVar[str] = "crazyflie"
     usage: ClassVar[str] = (
         "`CRAZYFLIE.md` says how to build the firmware with this policy, how to switch it on, what its "
-        "watchdog does, and what was proved and what was not: **nobody has flown these files on a robot.**\n\n"
+        "watchdog does, and what was proved and what was not: **nobody has flown these files on a "
+        "robot.**\n\n"
         "```\nmake CRAZYFLIE_BASE=path/to/crazyflie-firmware cf2_defconfig\n"
         "make CRAZYFLIE_BASE=path/to/crazyflie-firmware\n```\n\n"
         "`hyperrl fly DIR` flies the simulated quadrotor through `hyperrl_controller.c`, compiled on a "

@@ -6,8 +6,8 @@ from hyperrl.exporters.base import Artefact
 from hyperrl.exporters.budget import CODE_BYTES
 
 CONTROLLER_CODE_BYTES = 2300
-"""`hyperrl_controller.c` as compiled by clang -Os for a Cortex-M4 with single precision, without the C library's
-sine, cosine and arc tangent, which the firmware has anyway."""
+"""`hyperrl_controller.c` as compiled by clang -Os for a Cortex-M4 with single precision, without the C
+library's sine, cosine and arc tangent, which the firmware has anyway."""
 CONTROLLER_RAM_BYTES = 30
 """Its variables in the same build."""
 SELF_TEST_CODE_BYTES = 230

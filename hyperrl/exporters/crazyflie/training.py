@@ -29,10 +29,10 @@ SPEED_LIMIT = 5.0
 RATE_LIMIT = 34.9
 """Angular rate, in rad/s, beyond which an episode ends."""
 
-# Episodes begin within 0.5 m and 0.6 rad of the setpoint, and a trained policy hardly leaves it any farther: in
-# 99 of 100 episodes of PPO with 16 neurons the largest errors along an axis stayed below 0.64 m and 2 m/s, that
-# of the heading below 0.8 rad. Shown these at most, that policy flew to setpoints 1.4 m away along all axes and
-# turned to any heading; shown 1.5 m and half a turn it tipped over.
+# Episodes begin within 0.5 m and 0.6 rad of the setpoint, and a trained policy hardly leaves it any farther:
+# in 99 of 100 episodes of PPO with 16 neurons the largest errors along an axis stayed below 0.64 m and 2 m/s,
+# that of the heading below 0.8 rad. Shown these at most, that policy flew to setpoints 1.4 m away along all
+# axes and turned to any heading; shown 1.5 m and half a turn it tipped over.
 POSITION_CLIP = 0.6
 """Largest position error along an axis, in m, that the policy is shown."""
 VELOCITY_CLIP = 2.5
@@ -58,17 +58,19 @@ def check_quadrotor(artefact: Artefact) -> None:
     ):
         raise ExportError(
             "the format crazyflie is for policies of hyperrl/Quadrotor-v0, whose "
-            f"{len(OBSERVATION_NAMES)} observations and {len(ACTION_NAMES)} thrusts the firmware can give and "
-            f"take: this policy has {artefact.policy.sizes[0]} observations and {artefact.policy.sizes[-1]} "
-            "actions of other names or units, export it as c99"
+            f"{len(OBSERVATION_NAMES)} observations and {len(ACTION_NAMES)} thrusts the firmware can give "
+            f"and take: this policy has {artefact.policy.sizes[0]} observations and "
+            f"{artefact.policy.sizes[-1]} actions of other names or units, export it as c99"
         )
     if head.bound == "none" or not (np.all(head.low == -1) and np.all(head.high == 1)):
-        raise ExportError("the format crazyflie needs actions that are bounded to -1 and 1, as the quadrotor's")
+        raise ExportError(
+            "the format crazyflie needs actions that are bounded to -1 and 1, as the quadrotor's"
+        )
     period = interface.control_period
     calls = 0.0 if period is None else period * STABILISER_RATE
     if round(calls) < 1 or abs(calls - round(calls)) > 1e-6 * calls:
         given = "an unknown time" if period is None else f"{1000 * period:g} ms"
         raise ExportError(
-            f"the firmware's loop runs every {1000 / STABILISER_RATE:g} ms, so the policy has to act every so "
-            f"many whole milliseconds, and this one acts every {given}: choose another frame_skip"
+            f"the firmware's loop runs every {1000 / STABILISER_RATE:g} ms, so the policy has to act every "
+            f"so many whole milliseconds, and this one acts every {given}: choose another frame_skip"
         )

@@ -106,7 +106,7 @@ def test_most_architectures_balance_a_pendulum(generator, seed):
         seed=seed,
         device="cpu",
         policy_kwargs={"generator": generator},
-    ).learn(20_000)
+    ).learn(150_000)
     probes = [model.policy.space[number] for number in range(0, len(model.policy.space), 10)]
     lengths = []
     test = make_native_env("InvertedPendulum-v5", {}, 5, 1000, native=True)
