@@ -18,6 +18,7 @@ from hyperrl.nets.architectures import ArchitectureSpace
 from hyperrl.nets.architectures.generators import WeightGenerator
 from hyperrl.nets.architectures.layout import Layout
 from hyperrl.registry import generators
+from hyperrl.testing.promises import BrokenPromiseError, require, run_checks
 
 _TOLERANCE = 1e-6
 # Weights times the root of their input may be as much larger at one width than at another.
@@ -59,26 +60,7 @@ def check_generator(
     known = generators.get(generator) if isinstance(generator, str) else generator
     case = _Case(known, space or ArchitectureSpace.grid(11, 3, (4, 16, 40), (1, 2, 3)), seed, options)
     label = generator if isinstance(generator, str) else generator.__name__
-    with torch.random.fork_rng(devices=[]):
-        for name, check in _CHECKS.items():
-            try:
-                check(case)
-            except _BrokenPromiseError as broken:
-                raise GeneratorCheckError(f"generator {label}, {name}: {broken}") from None
-            except Exception as error:
-                raise GeneratorCheckError(
-                    f"generator {label}, {name}: {type(error).__name__}: {error}"
-                ) from error
-    return tuple(_CHECKS)
-
-
-class _BrokenPromiseError(Exception):
-    """What was wrong, before the generator's and the check's names are put in front."""
-
-
-def _require(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise _BrokenPromiseError(otherwise)
+    return run_checks(f"generator {label}", _CHECKS, case, GeneratorCheckError)
 
 
 def _close(left: Tensor, right: Tensor) -> bool:
@@ -119,9 +101,9 @@ class _Case:
 
 def _check_parameters(case: _Case) -> None:
     generator = case.build()
-    _require(generator.n_params() > 0, "there is no trainable parameter")
+    require(generator.n_params() > 0, "there is no trainable parameter")
     for name, module in generator.named_modules():
-        _require(
+        require(
             not isinstance(module, nn.Linear | nn.Conv2d),
             f"{name} is a {type(module).__name__}: parameters of a generator must be bare nn.Parameter "
             "objects, which orthogonal initialisers of policies leave alone",
@@ -134,9 +116,9 @@ def _check_shapes(case: _Case) -> None:
         layout = Layout(case.space, numbers)
         weights = generator(layout)
         shape = tuple(weights.shape)
-        _require(shape == (layout.total,), f"expected weights of shape ({layout.total},), got {shape}")
-        _require(weights.dtype == torch.float64, f"in double precision it generated {weights.dtype}")
-        _require(bool(weights.isfinite().all()), "new weights are not finite")
+        require(shape == (layout.total,), f"expected weights of shape ({layout.total},), got {shape}")
+        require(weights.dtype == torch.float64, f"in double precision it generated {weights.dtype}")
+        require(bool(weights.isfinite().all()), "new weights are not finite")
 
 
 def _check_company(case: _Case) -> None:
@@ -144,8 +126,8 @@ def _check_company(case: _Case) -> None:
     numbers = case.draw()
     layout = Layout(case.space, numbers)
     together = generator(layout)
-    _require(torch.equal(generator(layout), together), "two calls give different weights")
-    _require(
+    require(torch.equal(generator(layout), together), "two calls give different weights")
+    require(
         _close(generator(Layout(case.space, numbers)), together),
         "a new layout of the same gives other weights",
     )
@@ -155,10 +137,10 @@ def _check_company(case: _Case) -> None:
         own = together[int(layout.offsets[index]) : int(layout.offsets[index + 1])]
         name = list(case.space[int(number)])
         alone = generator(Layout(case.space, [number]))
-        _require(_close(alone, own), f"{name} alone has other weights than among others")
+        require(_close(alone, own), f"{name} alone has other weights than among others")
         back = len(numbers) - 1 - index
         moved = other[int(turned.offsets[back]) : int(turned.offsets[back + 1])]
-        _require(_close(moved, own), f"{name} has other weights at another place")
+        require(_close(moved, own), f"{name} has other weights at another place")
 
 
 def _check_initial_scale(case: _Case) -> None:
@@ -173,8 +155,8 @@ def _check_initial_scale(case: _Case) -> None:
             sizes[int(table.fan_in[index])].append(float(part.square().mean()))
     scaled = {width: float(np.mean(squares) * width) ** 0.5 for width, squares in sizes.items()}
     low, high = min(scaled, key=lambda width: scaled[width]), max(scaled, key=lambda width: scaled[width])
-    _require(scaled[low] > 0, f"the first weights behind {low} neurons are all zero")
-    _require(
+    require(scaled[low] > 0, f"the first weights behind {low} neurons are all zero")
+    require(
         scaled[high] <= _SPREAD * scaled[low],
         f"first weights must shrink with the root of their layer's input, but behind {high} neurons they are "
         f"{scaled[high] / scaled[low]:.1f} times as large as behind {low}, in units of it",
@@ -190,9 +172,9 @@ def _check_gradients(case: _Case) -> None:
     gradients = []
     for name, parameter in parameters.items():
         gradient = parameter.grad
-        _require(gradient is not None and bool(gradient.any()), f"no gradient reaches {name}")
+        require(gradient is not None and bool(gradient.any()), f"no gradient reaches {name}")
         gradients.append(torch.zeros_like(parameter) if gradient is None else gradient)
-        _require(bool(gradients[-1].isfinite().all()), f"the gradient of {name} is not finite")
+        require(bool(gradients[-1].isfinite().all()), f"the gradient of {name} is not finite")
     # Along the gradient the slope is its length, and no terms cancel each other.
     length = torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()
     ends = []
@@ -202,7 +184,7 @@ def _check_gradients(case: _Case) -> None:
                 parameter.add_(gradient, alpha=sign * _STEP / float(length))
             ends.append((generator(layout) * direction).sum())
     slope = (ends[0] - ends[1]) / (2 * _STEP)
-    _require(
+    require(
         abs(float(slope - length)) <= 1e-4 * float(length),
         f"along the gradient finite differences give {float(slope):.6g}, its length is {float(length):.6g}",
     )
@@ -211,19 +193,19 @@ def _check_gradients(case: _Case) -> None:
 def _check_state(case: _Case) -> None:
     generator, other, layout = case.trained(), case.build(1), Layout(case.space, case.draw())
     expected = generator(layout).detach()
-    _require(not _close(other(layout), expected), "two seeds give the same weights")
+    require(not _close(other(layout), expected), "two seeds give the same weights")
     file = io.BytesIO()
     torch.save(generator.state_dict(), file)
     file.seek(0)
     other.load_state_dict(torch.load(file, weights_only=True))
-    _require(torch.equal(other(layout), expected), "a restored state_dict gives other weights")
+    require(torch.equal(other(layout), expected), "a restored state_dict gives other weights")
     copied = deepcopy(generator)
-    _require(torch.equal(copied(layout), expected), "a copy gives other weights")
+    require(torch.equal(copied(layout), expected), "a copy gives other weights")
     with torch.no_grad():
         for parameter in copied.parameters():
             parameter.add_(1.0)
-    _require(torch.equal(generator(layout), expected), "changing a copy changes the original")
-    _require(not _close(copied(layout), expected), "the weights do not depend on the parameters")
+    require(torch.equal(generator(layout), expected), "changing a copy changes the original")
+    require(not _close(copied(layout), expected), "the weights do not depend on the parameters")
 
 
 def _check_refusals(case: _Case) -> None:
@@ -234,15 +216,15 @@ def _check_refusals(case: _Case) -> None:
     except HyperRLError:
         pass
     else:
-        raise _BrokenPromiseError("architectures of another space are taken")
+        raise BrokenPromiseError("architectures of another space are taken")
     try:
         generator.generate((12345,))
     except UnknownNameError:
         pass
     else:
-        raise _BrokenPromiseError("an architecture that is not in the space is generated")
+        raise BrokenPromiseError("an architecture that is not in the space is generated")
     equal = ArchitectureSpace.from_state(case.space.state())
-    _require(
+    require(
         _close(generator(Layout(equal, [0])), generator(Layout(case.space, [0]))),
         "an equal space gives other weights",
     )

@@ -15,6 +15,7 @@ from hyperrl.errors import HyperRLError, ShapeError
 from hyperrl.nets import Contraction, HyperNet, Kind, TargetMLP, TargetSpec
 from hyperrl.nets.activations import ACTIVATIONS
 from hyperrl.nets.target_init import weight_std
+from hyperrl.testing.promises import BrokenPromiseError, require, run_checks
 
 _TOLERANCE = 1e-9  # everything that is compared is computed in double precision
 _ORDERS: tuple[Contraction, ...] = get_args(Contraction)
@@ -80,26 +81,7 @@ def check_hypernet(
     """
     case = _Case(kind, spec or TargetSpec.mlp(16, (24, 16), 3, gain=True), condition_dim, seed, options)
     label = kind if isinstance(kind, str) else kind.__name__
-    with torch.random.fork_rng(devices=[]):
-        for name, check in _CHECKS.items():
-            try:
-                check(case)
-            except _BrokenPromiseError as broken:
-                raise HyperNetCheckError(f"hypernetwork kind {label}, {name}: {broken}") from None
-            except Exception as error:
-                raise HyperNetCheckError(
-                    f"hypernetwork kind {label}, {name}: {type(error).__name__}: {error}"
-                ) from error
-    return tuple(_CHECKS)
-
-
-class _BrokenPromiseError(Exception):
-    """What was wrong, before the kind's and the check's names are put in front."""
-
-
-def _require(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise _BrokenPromiseError(otherwise)
+    return run_checks(f"hypernetwork kind {label}", _CHECKS, case, HyperNetCheckError)
 
 
 def _close(left: Tensor, right: Tensor) -> bool:
@@ -152,9 +134,9 @@ class _Case:
 
 def _check_parameters(case: _Case) -> None:
     head = case.build().head
-    _require(any(p.requires_grad for p in head.parameters()), "the head has no trainable parameter")
+    require(any(p.requires_grad for p in head.parameters()), "the head has no trainable parameter")
     for name, module in head.named_modules():
-        _require(
+        require(
             not isinstance(module, nn.Linear | nn.Conv2d),
             f"{name} is a {type(module).__name__}: parameters of a head must be bare nn.Parameter objects, "
             "which orthogonal initialisers of policies leave alone",
@@ -168,15 +150,15 @@ def _check_shapes(case: _Case) -> None:
         generated = hyper.generate(case.conditions(*batch))
         flat = generated.materialise()
         expected = (*batch, case.spec.numel)
-        _require(
+        require(
             tuple(flat.shape) == expected, f"expected weights of shape {expected}, got {tuple(flat.shape)}"
         )
-        _require(bool(flat.isfinite().all()), "new weights are not finite")
-        _require(flat.dtype == torch.float64, f"a double-precision hypernetwork generated {flat.dtype}")
+        require(bool(flat.isfinite().all()), "new weights are not finite")
+        require(flat.dtype == torch.float64, f"a double-precision hypernetwork generated {flat.dtype}")
         for rows in ((), (5,)):
             shape = (*batch, *rows, out_features)
             out = target(generated, case.inputs(*batch, *rows))
-            _require(tuple(out.shape) == shape, f"expected outputs {shape}, got {tuple(out.shape)}")
+            require(tuple(out.shape) == shape, f"expected outputs {shape}, got {tuple(out.shape)}")
 
 
 def _check_batch(case: _Case) -> None:
@@ -187,10 +169,10 @@ def _check_batch(case: _Case) -> None:
     for i in range(2):
         for j in range(3):
             single = hyper.generate(condition[i, j]).materialise()
-            _require(
+            require(
                 _close(batched[i, j], single), "a batch of conditions gives other weights than one by one"
             )
-    _require(not _close(batched[0, 0], batched[1, 2]), "the weights do not depend on the condition")
+    require(not _close(batched[0, 0], batched[1, 2]), "the weights do not depend on the condition")
 
 
 def _check_contractions(case: _Case) -> None:
@@ -201,7 +183,7 @@ def _check_contractions(case: _Case) -> None:
         x = case.inputs(*batch, *rows)
         expected = reference_forward(case.spec, generated.materialise(), x)
         for contraction in _ORDERS:
-            _require(
+            require(
                 _close(TargetMLP(case.spec, contraction)(generated, x), expected),
                 f"contraction {contraction!r} gives another result than a loop over the materialised weights",
             )
@@ -215,25 +197,25 @@ def _check_gradients(case: _Case) -> None:
         if not parameter.requires_grad or not parameter.numel():
             continue
         gradient = parameter.grad
-        _require(
+        require(
             gradient is not None and bool(gradient.any()),
             f"no gradient reaches {name} after one optimiser step",
         )
-        _require(gradient is None or bool(gradient.isfinite().all()), f"the gradient of {name} is not finite")
+        require(gradient is None or bool(gradient.isfinite().all()), f"the gradient of {name} is not finite")
 
 
 def _check_state(case: _Case) -> None:
     hyper, other, condition = case.build(), case.build(1), case.conditions(4)
     case.trained(hyper)
     expected = hyper.generate(condition).materialise()
-    _require(not _close(other.generate(condition).materialise(), expected), "two seeds give the same weights")
+    require(not _close(other.generate(condition).materialise(), expected), "two seeds give the same weights")
     other.load_state_dict(hyper.state_dict())
     restored = other.generate(condition).materialise()
-    _require(torch.equal(restored, expected), "a restored state_dict gives other weights")
+    require(torch.equal(restored, expected), "a restored state_dict gives other weights")
     copied = deepcopy(hyper)
-    _require(torch.equal(copied.generate(condition).materialise(), expected), "a copy gives other weights")
+    require(torch.equal(copied.generate(condition).materialise(), expected), "a copy gives other weights")
     case.trained(copied)
-    _require(
+    require(
         torch.equal(hyper.generate(condition).materialise(), expected), "training a copy changes the original"
     )
 
@@ -248,7 +230,7 @@ def _check_initial_scale(case: _Case) -> None:
             continue
         plain = weight_std(case.spec.init, tensor.fan_in, tensor.fan_out) * abs(tensor.init_gain)
         rms = float(value.square().mean().sqrt())
-        _require(
+        require(
             plain / 2 <= rms <= plain * 2,
             f"new weights {name} have a root mean square of {rms:.3g}, a plain network's {plain:.3g}",
         )
@@ -259,8 +241,8 @@ def _check_theta0(case: _Case) -> None:
     before = hyper.generate(condition).materialise()
     replacement = hyper.theta0().detach() + torch.linspace(0.5, 1.5, case.spec.numel, dtype=torch.float64)
     hyper.set_theta0(replacement)
-    _require(_close(hyper.theta0(), replacement), "set_theta0 is not what theta0 returns afterwards")
-    _require(
+    require(_close(hyper.theta0(), replacement), "set_theta0 is not what theta0 returns afterwards")
+    require(
         not _close(hyper.generate(condition).materialise(), before),
         "set_theta0 leaves the weights as they were",
     )
@@ -269,12 +251,12 @@ def _check_theta0(case: _Case) -> None:
     except ShapeError:
         pass
     else:
-        raise _BrokenPromiseError("set_theta0 takes a vector of the wrong length without a ShapeError")
+        raise BrokenPromiseError("set_theta0 takes a vector of the wrong length without a ShapeError")
     hyper.freeze_theta0()
     before = hyper.generate(condition).materialise()
     case.trained(hyper)
-    _require(_close(hyper.theta0(), replacement), "frozen independent weights changed in an optimiser step")
-    _require(
+    require(_close(hyper.theta0(), replacement), "frozen independent weights changed in an optimiser step")
+    require(
         not _close(hyper.generate(condition).materialise(), before),
         "nothing but the independent weights trains",
     )
@@ -284,9 +266,9 @@ def _check_detach(case: _Case) -> None:
     hyper, condition = case.build(), case.conditions(4)
     generated = hyper.generate(condition)
     out = TargetMLP(case.spec)(generated, case.inputs(4))
-    _require(out.requires_grad, "generated weights are cut off from the hypernetwork's parameters")
+    require(out.requires_grad, "generated weights are cut off from the hypernetwork's parameters")
     out = TargetMLP(case.spec)(generated.detach(), case.inputs(4))
-    _require(not out.requires_grad, "detached weights still lead to the hypernetwork's parameters")
+    require(not out.requires_grad, "detached weights still lead to the hypernetwork's parameters")
 
 
 _CHECKS: dict[str, Callable[[_Case], None]] = {
