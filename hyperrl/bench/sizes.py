@@ -29,7 +29,7 @@ class Measured:
     """One architecture of one run.
 
     Attributes:
-        agent: Name of the agent.
+        agent: Name of the agent, and of its generator of weights where the run's settings name one.
         env: Id of the environment.
         seed: Seed of the run.
         architecture: Hidden widths, with hyphens between.
@@ -91,7 +91,9 @@ def measure(run: Path, episodes: int) -> list[Measured]:
     history = read_table(folder.evaluation / "evaluations.csv")
     start = [float(row["return"]) for row in history if row["steps"] == history[0]["steps"]]
     seconds, before = float(history[-1]["seconds"]), float(np.mean(start))
-    names = (config.agent, config.env, config.seed)
+    generator = config.agent_kwargs.get("policy_kwargs", {}).get("generator")
+    label = config.agent if generator is None else f"{config.agent} ({generator})"
+    names = (label, config.env, config.seed)
     size = _size_of(folder)
     if size is None:
         picking, other = (architectures(run, screening=0, episodes=episodes, seed=seed) for seed in (0, 1))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from hyperrl.errors import RunFolderError
 from hyperrl.evaluation.choice import Candidate, pareto_front
@@ -38,10 +39,11 @@ def plot_architectures(candidates: Sequence[Candidate], title: str, mcu: str, pa
     for axes, (label, cost) in zip(figure.subplots(1, len(_COSTS), sharey=True), _COSTS, strict=True):
         _draw(axes, candidates, finalists, front, lambda one, cost=cost: cost(one, mcu))  # type: ignore[misc]
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(label.format(mcu))
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("mean return")
-    figure.axes[0].legend(loc="lower right")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.suptitle(title)
     try:
         figure.savefig(path, dpi=110)

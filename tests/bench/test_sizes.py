@@ -66,15 +66,15 @@ def test_runs_of_sweeps_are_evaluated(tmp_path, capsys):
     with (tmp_path / "architectures.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["agent"], row["architecture"]) for row in rows] == [
-        ("hyper-ppo", "2"),
-        ("hyper-ppo", "4"),
-        ("hyper-ppo", "4-4"),
+        ("hyper-ppo (nested)", "2"),
+        ("hyper-ppo (nested)", "4"),
+        ("hyper-ppo (nested)", "4-4"),
         ("ppo", "4"),
     ]
     assert [int(row["parameters"]) for row in rows] == [11, 21, 41, 21]
     for row in rows:
         widths = [int(width) for width in row["architecture"].split("-")]
-        architecture = widths if row["agent"] == "hyper-ppo" else None
+        architecture = widths if row["agent"] != "ppo" else None
         for seed, name in ((0, "picking_return"), (1, "mean_return")):
             alone = evaluate(
                 sweep / {"hyper-ppo": "many", "ppo": "one"}[row["agent"]],
