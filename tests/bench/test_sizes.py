@@ -76,12 +76,8 @@ def test_runs_of_sweeps_are_evaluated(tmp_path, capsys):
         widths = [int(width) for width in row["architecture"].split("-")]
         architecture = widths if row["agent"] != "ppo" else None
         for seed, name in ((0, "picking_return"), (1, "mean_return")):
-            alone = evaluate(
-                sweep / {"hyper-ppo": "many", "ppo": "one"}[row["agent"]],
-                2,
-                seed=seed,
-                architecture=architecture,
-            )
+            run = sweep / ("one" if architecture is None else "many")
+            alone = evaluate(run, 2, seed=seed, architecture=architecture)
             assert np.isclose(float(row[name]), alone.mean.estimate, rtol=1e-4)
     assert (tmp_path / "Pendulum-v1.png").exists()
     assert "smallest with 90 %" in (tmp_path / "summary.csv").read_text()
