@@ -34,7 +34,8 @@ class Flights:
         task: What was flown.
         flights: The flights, at least one.
         difference: Largest distance in m, in any flight at any time, from the same flight in the environment
-            as in training, where the policy alone is the compiled one.
+            as in training, where the policy alone is the compiled one. Some 1e-7 of rounding, or more where
+            the controller showed the policy a smaller error than there was.
         files: What was written.
     """
 
@@ -87,15 +88,7 @@ def fly(
     count = int(whole(1, 10_000).check("flights", flights))
     first = int(whole(0, 2**31).check("seed", seed))
     wanted = _places(table, plot, video)
-    folder = Path(artefact)
-    manifest = read_manifest(folder)
-    if manifest.get("exporter") != "crazyflie":
-        raise ArtefactError(
-            f"{folder} was exported as {manifest.get('exporter')}: export the run with --format crazyflie to "
-            "fly it"
-        )
-    prefix = manifest["details"]["prefix"]
-    controller, policy = CompiledController(folder, prefix), CompiledPolicy(folder, prefix)
+    manifest, controller, policy = _compiled(Path(artefact))
     env = make_env(ENV, {"task": task, "domain_randomisation": domain_randomisation})
     film = None if video is None else Film(env)
     flown, difference = [], 0.0
@@ -114,6 +107,17 @@ def fly(
     title = f"{task}, seed {first}: {manifest['policy']['parameters']:,} parameters, compiled C"
     _write(wanted, flown[0], title, film)
     return Flights(manifest, task, tuple(flown), difference, tuple(wanted.values()))
+
+
+def _compiled(folder: Path) -> tuple[Mapping[str, Any], CompiledController, CompiledPolicy]:
+    manifest = read_manifest(folder)
+    if manifest.get("exporter") != "crazyflie":
+        raise ArtefactError(
+            f"{folder} was exported as {manifest.get('exporter')}: export the run with --format crazyflie to "
+            "fly it"
+        )
+    prefix = manifest["details"]["prefix"]
+    return manifest, CompiledController(folder, prefix), CompiledPolicy(folder, prefix)
 
 
 def _places(table: str | Path | None, plot: str | Path | None, video: str | Path | None) -> dict[str, Path]:
