@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from hyperrl.environments import is_native, make_vec_env
 from hyperrl.errors import RunFolderError
 from hyperrl.evaluation.architecture_plot import plot_architectures
 from hyperrl.evaluation.architectures import Tournament, policy_of
-from hyperrl.evaluation.choice import Candidate, Limits, budget_within, choose, pareto_front
+from hyperrl.evaluation.choice import Candidate, Limits, budget_within, choose, overlooked, pareto_front
 from hyperrl.evaluation.statistics import Interval
 from hyperrl.exporters.microcontrollers import MICROCONTROLLERS, microcontroller
 from hyperrl.loading import load_agent
@@ -70,13 +72,17 @@ def architectures(
     """Evaluate all architectures of a run, write a table and a picture, and choose one.
 
     All of them play some episodes, the better half of each class of size plays more, and so on; the best of
-    each class play fresh ones. What was evaluated before with the same settings is read from its table.
+    each class play fresh ones; so do the best within the limits, where all of those are beyond them. What was
+    evaluated before with the same settings is read from its table.
+
+    The returns of the finalists owe nothing to the luck by which they became that. The best of them still
+    owes something to these episodes: where finalists are close, evaluate the chosen one with another seed.
 
     Args:
         run_dir: The run's folder.
         limits: What the policy may cost and has to earn.
         screening: Most episodes that an architecture plays before the last round; 0 has all of them in it.
-        episodes: Fresh episodes of the finalists.
+        episodes: Fresh episodes of the finalists, at least 2.
         finalists: How many of each class of size, each with up to twice as many parameters as the last.
         seed: Seed of the evaluation.
         checkpoint: "latest", "best" or a number of steps.
@@ -95,16 +101,26 @@ def architectures(
         microcontroller(limits.mcu)
     numbers = {
         "screening": int(whole(0, 10_000).check("screening", screening)),
-        "episodes": int(whole(1, 100_000).check("episodes", episodes)),
+        "episodes": int(whole(2, 100_000).check("episodes", episodes)),
         "finalists": int(whole(1, 1000).check("finalists", finalists)),
         "seed": int(whole(0, 2**32 - 1).check("seed", seed)),
     }
     folder = RunFolder.open(run_dir)
     saved = folder.checkpoint(checkpoint, replay=False)
     settings = {"checkpoint": saved.name, "steps": saved.steps, **numbers}
+    count = numbers["screening"] + numbers["episodes"]
+    seeds = seeds_of_evaluation(folder.config().seed, numbers["seed"], count)
+    screening_seeds, finals = seeds[: numbers["screening"]], seeds[numbers["screening"] :]
     candidates = None if again else _read(folder, settings)
     if candidates is None:
-        candidates = _evaluate(folder, checkpoint, numbers, say)
+        with _tournament(folder, checkpoint, say) as tournament:
+            candidates = tournament.play(screening_seeds, finals, numbers["finalists"])
+        _write(folder, settings, candidates)
+    more = overlooked(candidates, limits, numbers["finalists"])
+    if more:
+        with _tournament(folder, checkpoint, say) as tournament:
+            for number, one in zip(more, tournament.finals(more, finals), strict=True):
+                candidates[number] = one
         _write(folder, settings, candidates)
     picture = folder.evaluation / _PICTURE
     config = folder.config()
@@ -124,24 +140,18 @@ def architectures(
     )
 
 
-def _evaluate(
-    folder: RunFolder, checkpoint: str, numbers: dict[str, int], say: Callable[[str], None]
-) -> list[Candidate]:
+@contextmanager
+def _tournament(folder: RunFolder, checkpoint: str, say: Callable[[str], None]) -> Iterator[Tournament]:
     config = folder.config()
     torch.set_num_threads(min(config.threads, available_cores()))
     agent, _ = load_agent(folder, checkpoint)
     native = config.native and is_native(config.env, config.env_kwargs)
     try:
-        tournament = Tournament(
+        yield Tournament(
             agent,
             policy_of(agent, config.agent),
             lambda count: make_vec_env(config.env, config.env_kwargs, count, 0, native=native),
             say=say,
-        )
-        count = numbers["screening"] + numbers["episodes"]
-        seeds = seeds_of_evaluation(config.seed, numbers["seed"], count)
-        return tournament.play(
-            seeds[: numbers["screening"]], seeds[numbers["screening"] :], numbers["finalists"]
         )
     finally:
         if agent.env is not None:
@@ -174,7 +184,8 @@ def _write(folder: RunFolder, settings: dict[str, Any], candidates: list[Candida
     try:
         folder.evaluation.mkdir(exist_ok=True)
         write_text(folder.evaluation / _TABLE, text.getvalue())
-        write_text(folder.evaluation / _SETTINGS, json.dumps(settings, indent=2) + "\n")
+        known = settings | {"table": _digest(text.getvalue())}
+        write_text(folder.evaluation / _SETTINGS, json.dumps(known, indent=2) + "\n")
     except OSError as error:
         raise RunFolderError(
             f"{folder.evaluation / _TABLE} cannot be written: {error.strerror or error}"
@@ -184,13 +195,18 @@ def _write(folder: RunFolder, settings: dict[str, Any], candidates: list[Candida
 def _read(folder: RunFolder, settings: dict[str, Any]) -> list[Candidate] | None:
     """Return what an earlier evaluation with the same settings found, None where there is none."""
     try:
-        if json.loads((folder.evaluation / _SETTINGS).read_text(encoding="utf-8")) != settings:
-            return None
-        with (folder.evaluation / _TABLE).open(newline="", encoding="utf-8") as file:
-            return [_candidate(row) for row in csv.DictReader(file)]
-    except (OSError, ValueError, KeyError, TypeError):
-        # Missing, or not as it was written: it is made anew.
+        known = json.loads((folder.evaluation / _SETTINGS).read_text(encoding="utf-8"))
+        table = (folder.evaluation / _TABLE).read_text(encoding="utf-8")
+    except (OSError, ValueError):
         return None
+    # Missing, of other settings, or not as it was written: it is made anew.
+    if known != settings | {"table": _digest(table)}:
+        return None
+    return [_candidate(row) for row in csv.DictReader(io.StringIO(table))]
+
+
+def _digest(table: str) -> str:
+    return hashlib.sha256(table.encode()).hexdigest()
 
 
 def _candidate(row: dict[str, str]) -> Candidate:

@@ -228,7 +228,9 @@ def _check_seeds(config: RunConfig) -> None:
     if config.seed + config.seeds > 2**32:
         raise ConfigError(f"{config.seeds} seeds from {config.seed} on go beyond {2**32 - 1}: begin lower")
     if config.seeds > 1 and config.normalize is not False:
-        raise ConfigError("several seeds at once cannot be normalised: leave normalize out, or train one seed")
+        raise ConfigError(
+            "several seeds at once cannot be normalised: leave normalize out, or train one seed"
+        )
     together = config.n_envs * config.seeds
     if together > 65_536:
         raise ConfigError(f"n_envs times seeds must be at most 65,536 environments, got {together:,}")

@@ -14,7 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from hyperrl.environments import make_env
-from hyperrl.errors import ConfigError, UsageError
+from hyperrl.errors import BoundsError, ConfigError, ShapeError, UsageError
 from hyperrl.evaluation.rollout import Predictor, play_episode, play_episodes
 from hyperrl.exporters.building import export_subject, prepare
 from hyperrl.exporters.interface import interface_of
@@ -36,6 +36,8 @@ MakeEnv = Callable[[], gym.Env[Any, Any]]
 _OBSERVATIONS = 1024
 _ROLLOUT_EPISODES = 64
 _PER_EPISODE = 256
+# Observations are taken with the next seed.
+_SEED = whole(0, 2**32 - 2)
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def export(
         raise ConfigError("name at least one format, for example c99")
     count = int(whole(0, 100_000).check("episodes", episodes))
     share = float(between(0, 1).check("max_loss", max_loss))
+    seed = int(_SEED.check("seed", seed))
     given = source if isinstance(source, Source) else _source(source, checkpoint, env)
     try:
         policy = specialise(given.model, architecture=architecture, vec_normalize=given.vec_normalize)
@@ -217,6 +220,7 @@ def _place(folder: Path, out: str | Path | None, name: str, label: str, *, singl
 def _subject(source: Source, policy: PlainPolicy, architecture: Sequence[int] | None, seed: int) -> Subject:
     env = source.make_env()
     try:
+        _check_env(env, source.model)
         interface = interface_of(env, policy.sizes[0], policy.sizes[-1])
         rollout_seeds = seeds_of_evaluation(source.seed, seed + 1, _ROLLOUT_EPISODES)
         rollout = _observe(policy, env, rollout_seeds)
@@ -243,6 +247,30 @@ def _subject(source: Source, policy: PlainPolicy, architecture: Sequence[int] | 
         None if box is None else box.low,
         None if box is None else box.high,
     )
+
+
+def _check_env(env: gym.Env[Any, Any], model: BaseAlgorithm) -> None:
+    """Refuse an environment that the model was not trained for."""
+    for noun, space, trained in (
+        ("observations", env.observation_space, model.observation_space),
+        ("actions", env.action_space, model.action_space),
+    ):
+        if space.shape != trained.shape:
+            raise ShapeError(
+                f"the environment has {noun} of shape {_shape(space)}, but those of the model have shape "
+                f"{_shape(trained)}: give the one that it was trained in, with its wrappers"
+            )
+    if isinstance(env.action_space, spaces.Box) and isinstance(model.action_space, spaces.Box):
+        same = np.allclose(env.action_space.low, model.action_space.low)
+        if not same or not np.allclose(env.action_space.high, model.action_space.high):
+            raise BoundsError(
+                "the environment has other bounds of actions than the model: give the one that it was "
+                "trained in, with its wrappers"
+            )
+
+
+def _shape(space: spaces.Space[Any]) -> str:
+    return "none" if space.shape is None else str(list(space.shape))
 
 
 class _EnoughSeen(Exception):  # noqa: N818 - nothing went wrong

@@ -150,10 +150,13 @@ def check_fits(env: gym.Env[Any, Any], state: SimulatorState) -> None:
     if not state.model_parameters:
         return
     parameters = _model_parameters(base)
+    # Where only one of them draws a parameter anew in each episode, only the other has it here.
     differing = [
         name
-        for name, value in state.model_parameters.items()
-        if name not in parameters or not np.array_equal(parameters[name], value)
+        for name in {**state.model_parameters, **parameters}
+        if name not in parameters
+        or name not in state.model_parameters
+        or not np.array_equal(parameters[name], state.model_parameters[name])
     ]
     if differing:
         raise UnsupportedEnvError(

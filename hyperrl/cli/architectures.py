@@ -42,7 +42,7 @@ class ArchitecturesArguments:
     screening: Annotated[str, flag("K")] = "8"
     """Most episodes that an architecture plays before the last round; 0 makes all finalists (8)."""
     episodes: Annotated[str, flag("K")] = "20"
-    """Fresh episodes of the finalists (20)."""
+    """Fresh episodes of the finalists, at least 2 (20)."""
     finalists: Annotated[str, flag("N")] = "3"
     """Finalists of each class of size (3)."""
     seed: Annotated[str, flag("S")] = "0"
@@ -109,10 +109,10 @@ def summary(choice: Choice, mcu: str | None) -> str:
         f"  {'architecture':<16}{'params':>9}{'MACs':>9}{'flash':>9}  {f'us on {mcu}':<18}{'return':>10}",
     ]
     lines += [_row(one, mcu) for one in choice.front]
-    chosen = ",".join(map(str, choice.chosen.architecture))
+    chosen, returns = ",".join(map(str, choice.chosen.architecture)), choice.chosen.returns
     lines += [
         "",
-        f"chosen: {chosen}, return {choice.chosen.returns.estimate:.1f}, "
+        f"chosen: {chosen}, return {returns.estimate:.1f} [{returns.low:.1f}, {returns.high:.1f}], "
         f"{choice.chosen.budget.parameters:,} parameters",
         str(choice.table),
         str(choice.picture),

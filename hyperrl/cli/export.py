@@ -24,7 +24,7 @@ class ExportArguments:
 
     run: tyro.conf.Positional[Annotated[str, flag("RUN")]] = ""
     """The run's folder, or a model file (.zip) of Stable-Baselines3."""
-    format: tyro.conf.UseAppendAction[Annotated[tuple[str, ...], flag("c99|onnx|torch|npz")]] = ()
+    format: tyro.conf.UseAppendAction[Annotated[tuple[str, ...], flag("c99|crazyflie|onnx|torch|npz")]] = ()
     """The format (c99); several with commas, or given several times."""
     architecture: Annotated[str, flag("16,16")] = ""
     """Widths of the hidden layers, for an agent that has policies of many architectures."""
@@ -128,6 +128,8 @@ def _model_file(arguments: ExportArguments) -> Source:
     from hyperrl.export import model_source
 
     path = Path(arguments.run)
+    if arguments.checkpoint != "latest":
+        raise UsageError(f"--checkpoint is for the folder of a run: the file {path} holds one policy")
     normaliser = Path(arguments.vec_normalize) if arguments.vec_normalize else None
     model, vec_normalize = load_model_file(
         path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from hyperrl.errors import ConfigError
 from hyperrl.evaluation.choice import Candidate, better_half, budget_within, size_classes
 from hyperrl.evaluation.stacked import play_stacked
-from hyperrl.evaluation.statistics import bootstrap_interval
+from hyperrl.evaluation.statistics import Interval, bootstrap_interval
 
 _Numbers = NDArray[np.int64]
 Progress = Callable[[str], None]
@@ -125,9 +126,25 @@ class Tournament:
             kept = better_half(means, [classes[number] for number in racing], finalists)
             racing = [racing[place] for place in kept]
         final = self._finalists(racing, returns, classes, finalists) if seeds else racing
-        self._say(f"{len(final):,} finalists, {len(finals)} fresh episodes each")
-        fresh = dict(zip(final, self._returns(final, finals), strict=True))
-        return [self._candidate(number, fresh.get(number), returns[number]) for number in range(count)]
+        fresh = dict(zip(final, self.finals(final, finals), strict=True))
+        return [
+            fresh[number] if number in fresh else self._candidate(number, returns[number], False)
+            for number in range(count)
+        ]
+
+    def finals(self, numbers: Sequence[int], seeds: Sequence[int]) -> list[Candidate]:
+        """Play the last round.
+
+        Args:
+            numbers: The finalists.
+            seeds: Seeds of its episodes.
+
+        Returns:
+            One candidate for each finalist.
+        """
+        self._say(f"{len(numbers):,} finalists, {len(seeds)} fresh episodes each")
+        returns = self._returns(numbers, seeds)
+        return [self._candidate(number, own, True) for number, own in zip(numbers, returns, strict=True)]
 
     def _finalists(
         self, racing: Sequence[int], returns: dict[int, list[float]], classes: Sequence[int], count: int
@@ -140,33 +157,38 @@ class Tournament:
             chosen += own[:count]
         return sorted(chosen)
 
-    def _candidate(self, number: int, fresh: list[float] | None, screening: list[float]) -> Candidate:
+    def _candidate(self, number: int, returns: Sequence[float], is_finalist: bool) -> Candidate:
         space = self._policy.space
-        returns = screening if fresh is None else fresh
         budget = budget_within(
             space.inputs, space.architectures[number], space.outputs, self._normaliser is not None
         )
-        return Candidate(
-            space.architectures[number],
-            budget,
-            len(returns),
-            bootstrap_interval(returns, resamples=2000),
-            fresh is not None,
-        )
+        if len(returns) > 1:
+            interval = bootstrap_interval(returns, resamples=2000)
+        else:
+            # One episode says nothing of the spread.
+            interval = Interval(returns[0], -math.inf, math.inf)
+        return Candidate(space.architectures[number], budget, len(returns), interval, is_finalist)
 
     def _returns(self, numbers: Sequence[int], seeds: Sequence[int]) -> list[list[float]]:
         """Return the returns of the same episodes for each architecture."""
-        together = max(1, self._at_once // len(seeds))
-        played: list[list[float]] = []
-        for start in range(0, len(numbers), together):
-            part = numbers[start : start + together]
-            env = self._make_envs(len(part) * len(seeds))
-            try:
-                acting = _Together(self._policy, part, self._normaliser)
-                played += play_stacked(acting, env, [seeds] * len(part), lambda: None)
-            finally:
-                env.close()
+        played: list[list[float]] = [[] for _ in numbers]
+        for first in range(0, len(seeds), self._at_once):
+            own = seeds[first : first + self._at_once]
+            together = self._at_once // len(own)
+            for start in range(0, len(numbers), together):
+                part = numbers[start : start + together]
+                for place, returns in enumerate(self._play(part, own), start):
+                    played[place] += returns
         return played
+
+    def _play(self, numbers: Sequence[int], seeds: Sequence[int]) -> list[list[float]]:
+        """Play all these episodes side by side."""
+        env = self._make_envs(len(numbers) * len(seeds))
+        try:
+            acting = _Together(self._policy, numbers, self._normaliser)
+            return play_stacked(acting, env, [seeds] * len(numbers), lambda: None)
+        finally:
+            env.close()
 
 
 class _Together:

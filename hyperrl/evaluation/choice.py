@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hyperrl.errors import ConfigError
 from hyperrl.evaluation.statistics import Interval
 from hyperrl.exporters.budget import Budget, budget_of
-from hyperrl.ranges import whole
+from hyperrl.ranges import Range, above, whole
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,15 @@ class Candidate:
     episodes: int
     returns: Interval
     is_finalist: bool
+
+
+_RANGES = {
+    "max_params": whole(1),
+    "max_flash": whole(1),
+    "max_macs": whole(1),
+    "deadline_us": above(0),
+    "min_return": Range(-math.inf),
+}
 
 
 @dataclass(frozen=True)
@@ -55,9 +65,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("max_params", "max_flash", "max_macs"):
+        for name, allowed in _RANGES.items():
             if getattr(self, name) is not None:
-                whole(1).check(name, getattr(self, name))
+                allowed.check(name, getattr(self, name))
         if self.deadline_us is not None and self.mcu is None:
             raise ConfigError(
                 "a deadline needs the microcontroller that has to keep it, for example STM32F405"
@@ -107,6 +117,27 @@ def better_half(returns: Sequence[float], classes: Sequence[int], keep: int = 1)
     return sorted(kept)
 
 
+def overlooked(candidates: Sequence[Candidate], limits: Limits, finalists: int) -> list[int]:
+    """Return the places of policies that would be finalists if those beyond the limits were not there.
+
+    In a class of size all finalists can be too large for limits that others of the class keep.
+
+    Args:
+        candidates: All policies.
+        limits: What they may cost.
+        finalists: How many of a class there are to be.
+    """
+    places = [place for place, one in enumerate(candidates) if limits.allow(one)]
+    found: list[int] = []
+    sizes = size_classes([one.budget.parameters for one in candidates])
+    for size in {sizes[place] for place in places}:
+        own = [place for place in places if sizes[place] == size]
+        rest = [place for place in own if not candidates[place].is_finalist]
+        rest.sort(key=lambda place: (-candidates[place].returns.estimate, place))
+        found += rest[: max(0, finalists - (len(own) - len(rest)))]
+    return sorted(found)
+
+
 def pareto_front(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Return the policies to which none is at least as good and smaller, from the smallest to the largest.
 
@@ -144,8 +175,8 @@ def choose(candidates: Sequence[Candidate], limits: Limits) -> Candidate:
     if not enough:
         best = max(allowed, key=lambda one: one.returns.low)
         raise ConfigError(
-            f"no architecture within these limits is sure to reach a return of {limits.min_return:g}: the "
-            f"best, {list(best.architecture)}, has {best.returns.estimate:.1f} with a 95 % interval from "
+            f"no architecture within these limits has an interval above a return of {limits.min_return:g}: "
+            f"the best, {list(best.architecture)}, has {best.returns.estimate:.1f} with a 95 % interval from "
             f"{best.returns.low:.1f}"
         )
     return min(enough, key=lambda one: (one.budget.parameters, -one.returns.estimate))

@@ -6,18 +6,25 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hyperrl.errors import ArtefactError, ConfigError, ExportError, RunFolderError, unknown_name
+from hyperrl.errors import (
+    ArtefactError,
+    ConfigError,
+    ExportError,
+    HyperRLError,
+    RunFolderError,
+    unknown_name,
+)
 from hyperrl.exporters.base import Act, Artefact, Exporter
 from hyperrl.exporters.c99.numbers import check_prefix
 from hyperrl.exporters.closed_loop import evaluate_closed_loop
-from hyperrl.exporters.manifest import LICENCE, NAME, describe, read_manifest, write_manifest
+from hyperrl.exporters.manifest import KIND, LICENCE, NAME, describe, read_manifest, write_manifest
 from hyperrl.exporters.parity import Closeness, check_parity, closeness
 from hyperrl.exporters.subject import Exported, Request, Subject
 from hyperrl.exporters.texts import budget_text, readme
@@ -27,12 +34,19 @@ from hyperrl.run.files import replaced_folder
 from hyperrl.run.manifest import package_versions, utc_now
 
 _WEIGHTS = ("float32", "int8")
+OWN_FILES = frozenset(
+    {NAME, "README.md", "budget.json", "budget.md", "test_vectors.npz", "test_vectors.json"}
+)
+"""Files that every artefact has; no format may write one of these names."""
+# Python writes it beside a loader that is imported.
+_BYTECODE = "__pycache__"
 
 
 def export_subject(subject: Subject, requests: Sequence[Request]) -> list[Exported]:
     """Export a policy in one or more formats: all appear, each at once, or none does.
 
-    Everything is built and compared in a temporary folder first.
+    Everything is built and compared in temporary folders first, then copied beside the places, and only
+    renamed at the end.
 
     Args:
         subject: The policy.
@@ -52,10 +66,9 @@ def export_subject(subject: Subject, requests: Sequence[Request]) -> list[Export
     with contextlib.ExitStack() as stack:
         built = []
         for request, exporter in zip(requests, tools, strict=True):
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hyperrl-export-")))
+            folder = stack.enter_context(_workshop())
             built.append((folder, build(subject, request, exporter, folder)))
-        for request, (folder, _) in zip(requests, built, strict=True):
-            place(folder, request.out)
+        place([(folder, request) for request, (folder, _) in zip(requests, built, strict=True)])
     return [Exported(request.out, table) for request, (_, table) in zip(requests, built, strict=True)]
 
 
@@ -96,20 +109,26 @@ def check_place(out: Path, *, overwrite: bool) -> None:
     Raises:
         RunFolderError: It is taken.
     """
-    if not out.exists() and not out.is_symlink():
-        return
-    if not out.is_dir() or out.is_symlink():
-        raise RunFolderError(f"{out} is not a folder: choose another place")
-    names = {path.name for path in out.iterdir()}
+    try:
+        if not out.exists() and not out.is_symlink():
+            return
+        if not out.is_dir() or out.is_symlink():
+            raise RunFolderError(f"{out} is not a folder: choose another place")
+        names = {path.name for path in out.iterdir()}
+    except OSError as error:
+        raise RunFolderError(f"{out} cannot be read: {error.strerror or error}") from error
     if not names:
         return
     if not overwrite:
         raise RunFolderError(f"{out} is not empty: choose another folder, or add --overwrite for an artefact")
     try:
-        known = json.loads((out / NAME).read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(f"{out} holds no artefact, and nothing else is overwritten") from error
-    others = sorted(names - set(known) - {NAME})
+        table = json.loads((out / NAME).read_text(encoding="utf-8"))
+        known = set(table["files"]) if table["kind"] == KIND else None
+    except (OSError, ValueError, KeyError, TypeError):
+        known = None
+    if known is None:
+        raise RunFolderError(f"{out} holds no artefact, and nothing else is overwritten")
+    others = sorted(names - known - {NAME, _BYTECODE})
     if others:
         raise RunFolderError(f"{out} also holds {others[0]}, which is no part of the artefact: move it first")
 
@@ -141,6 +160,12 @@ def build(subject: Subject, request: Request, exporter: Exporter, folder: Path) 
         subject.provenance,
     )
     details = exporter.export(artefact, folder)
+    taken = sorted(OWN_FILES & {path.name for path in folder.iterdir()})
+    if taken:
+        raise ExportError(
+            f"with the prefix {request.prefix} the format {request.format} would write {taken[0]}, which "
+            "every artefact has: choose another prefix"
+        )
     act = exporter.load(folder, details)
     errors = _compare(subject, request, artefact, act)
     table = {
@@ -168,22 +193,29 @@ def build(subject: Subject, request: Request, exporter: Exporter, folder: Path) 
     return write_manifest(folder, table)
 
 
-def place(folder: Path, out: Path) -> None:
-    """Put a finished folder in its place, at once.
+def place(built: Sequence[tuple[Path, Request]]) -> None:
+    """Put finished folders in their places, each at once.
 
     Args:
-        folder: What was built.
-        out: The place; an artefact there is replaced.
+        built: What was built, and what for; an artefact in the place is replaced where the request says so.
 
     Raises:
-        RunFolderError: It cannot be written; what was there is untouched.
+        RunFolderError: One cannot be written, or its place was taken in the meantime; what was there is
+            untouched.
     """
     try:
-        with replaced_folder(out.absolute()) as filling:
-            for path in folder.iterdir():
-                shutil.copyfile(path, filling / path.name)
+        with contextlib.ExitStack() as stack:
+            for folder, request in built:
+                # Building takes time, in which others may have written there.
+                check_place(request.out, overwrite=request.overwrite)
+                filling = stack.enter_context(replaced_folder(request.out.absolute()))
+                for path in folder.iterdir():
+                    shutil.copyfile(path, filling / path.name)
+    except HyperRLError:  # Some are errors of the system, too.
+        raise
     except OSError as error:
-        raise RunFolderError(f"{out} cannot be written: {error.strerror or error}") from error
+        outs = " or ".join(str(request.out) for _, request in built)
+        raise RunFolderError(f"{outs} cannot be written: {error.strerror or error}") from error
 
 
 def verify(folder: str | Path) -> dict[str, Any]:
@@ -219,6 +251,20 @@ def verify(folder: str | Path) -> dict[str, Any]:
     except ExportError as error:
         raise ArtefactError(f"{path} does not act as its test vectors say: {error}") from error
     return table
+
+
+@contextlib.contextmanager
+def _workshop() -> Iterator[Path]:
+    """Give a temporary folder to build in, and say so where the disk refuses."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="hyperrl-export-") as folder:
+            yield Path(folder)
+    except HyperRLError:  # Some are errors of the system, too.
+        raise
+    except OSError as error:
+        raise RunFolderError(
+            f"what is exported cannot be built in the temporary folder: {error.strerror or error}"
+        ) from error
 
 
 @dataclass(frozen=True, eq=False)

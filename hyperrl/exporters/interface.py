@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from hyperrl.errors import ShapeError
 
 UNKNOWN = "unknown"
+LARGEST_JITTER = 0.2
+"""How far from the control period, as a share of it, two actions may lie apart: the bounds 0.8 and 1.2 beyond
+which the executor of RLtools (Eschmann et al., "Learning to Fly in Seconds", 2024) warns."""
+# Wrappers of Gymnasium that change neither observations nor actions.
+_TRANSPARENT = frozenset(
+    {
+        "NormalizeReward",
+        "OrderEnforcing",
+        "PassiveEnvChecker",
+        "RecordEpisodeStatistics",
+        "RecordVideo",
+        "TimeLimit",
+        "TransformReward",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -22,6 +38,8 @@ class Interface:
         action_units: One for each action.
         control_period: Seconds between two actions in training, None where nobody says.
         conventions: Frames, order of quaternions and the like, by name.
+        wrappers: What lies between the environment and the policy, outermost first, and may change
+            observations or actions: it is no part of what is exported.
     """
 
     observation_names: tuple[str, ...]
@@ -30,6 +48,7 @@ class Interface:
     action_units: tuple[str, ...]
     control_period: float | None = None
     conventions: dict[str, str] = field(default_factory=dict)
+    wrappers: tuple[str, ...] = ()
 
     def check(self, inputs: int, outputs: int) -> None:
         """Refuse an interface that does not fit a policy.
@@ -56,7 +75,11 @@ class Interface:
             "observations": _rows(self.observation_names, self.observation_units),
             "actions": _rows(self.action_names, self.action_units),
             "control_period_seconds": self.control_period,
+            "largest_jitter_seconds": None
+            if self.control_period is None
+            else LARGEST_JITTER * self.control_period,
             "conventions": dict(self.conventions),
+            "wrappers": list(self.wrappers),
         }
 
 
@@ -88,9 +111,17 @@ def interface_of(env: Any, inputs: int, outputs: int) -> Interface:
         texts("action_units", [UNKNOWN] * outputs),
         _period(getattr(inner, "dt", None)),
         {str(key): str(value) for key, value in conventions.items()} if isinstance(conventions, dict) else {},
+        tuple(name for name in _wrapper_names(env) if name not in _TRANSPARENT),
     )
     interface.check(inputs, outputs)
     return interface
+
+
+def _wrapper_names(env: Any) -> Iterator[str]:
+    inner = getattr(env, "unwrapped", env)
+    while env is not inner:
+        yield type(env).__name__
+        env = env.env
 
 
 def _period(seconds: Any) -> float | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
+import runpy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -54,13 +54,10 @@ class NpzExporter(Exporter):
             folder: Where.
             details: What `export` returned.
         """
-        spec = importlib.util.spec_from_file_location("_exported_policy", folder / LOADER)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
         try:
-            spec.loader.exec_module(module)
-            act: Act = module.load_policy(folder / details["npz"], folder / details["json"])
+            # Not by importing it: that would leave bytecode in the artefact.
+            loader = runpy.run_path(str(folder / LOADER))["load_policy"]
+            act: Act = loader(folder / details["npz"], folder / details["json"])
         except Exception as error:  # Damaged files can fail in any of their parts, in any way.
             raise ArtefactError(f"{folder} holds no policy that can be loaded: {error}") from error
         return act

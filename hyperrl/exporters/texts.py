@@ -35,7 +35,14 @@ def readme(exporter: Exporter, artefact: Artefact, table: Mapping[str, Any]) -> 
     period = table["control_period_seconds"]
     if period is not None:
         parts.append(
-            f"One action every {1000 * period:g} ms, as in training: at another rate it is another policy.\n"
+            f"One action every {1000 * period:g} ms, as in training, at most "
+            f"{1000 * table['largest_jitter_seconds']:g} ms sooner or later: at another rate it is another "
+            "policy.\n"
+        )
+    if table["wrappers"]:
+        parts.append(
+            f"In training the wrappers {', '.join(table['wrappers'])} lay between the environment and the "
+            "policy. They are not inside: do yourself what they do to observations and actions.\n"
         )
     for key, value in table["conventions"].items():
         parts.append(f"{key}: {value}\n")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hyperrl.errors import HyperRLError
 from hyperrl.exporters.base import Act, Artefact, Exporter
+from hyperrl.exporters.building import OWN_FILES
 from hyperrl.exporters.interface import Interface
 from hyperrl.exporters.parity import closeness
 from hyperrl.exporters.vectors import build_vectors
@@ -254,17 +255,8 @@ def _check_files(tool: Exporter, case: _Case) -> None:
         for name in names:
             same = (first / name).read_bytes() == (second / name).read_bytes()
             _require(same, f"{name} has other bytes each time")
-        taken = {
-            "manifest.json",
-            "README.md",
-            "budget.json",
-            "budget.md",
-            "test_vectors.npz",
-            "test_vectors.json",
-        }
-        _require(
-            not taken & set(names), f"{sorted(taken & set(names))} belong to the artefact, not to a format"
-        )
+        taken = sorted(OWN_FILES & set(names))
+        _require(not taken, f"{taken} belong to the artefact, not to a format")
         try:
             round_trip = json.loads(json.dumps(details, allow_nan=False))
         except (TypeError, ValueError) as error:

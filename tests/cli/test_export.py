@@ -99,6 +99,9 @@ def test_refusals(finished_run, model_file, tmp_path, capsys, monkeypatch):
     assert "--env is for a .zip file" in refused(capsys, run, "--env", "Pendulum-v1")
     assert "add --trust-pickle" in refused(capsys, zipped, "--agent", "ppo", "--env", "Pendulum-v1")
     assert "does not say how it was trained" in refused(capsys, zipped, "--trust-pickle")
+    named = [zipped, "--agent", "ppo", "--env", "Pendulum-v1", "--trust-pickle"]
+    assert "holds one policy" in refused(capsys, *named, "--checkpoint", "best")
+    assert "seed must be a whole number" in refused(capsys, run, "--seed", "abc", *out)
     assert "leave the run away" in refused(capsys, run, "--verify", tmp_path)
     assert "holds no exported policy" in refused(capsys, "--verify", tmp_path)
     monkeypatch.setenv("CC", "no-such-compiler")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from stable_baselines3.common.env_util import make_vec_env
@@ -36,7 +38,7 @@ def one_by_one(agent, architecture, seeds):
     return [episode.episode_return for episode in play_episodes(acting, PointEnv(), seeds)]
 
 
-@pytest.mark.parametrize("at_once", [512, 7])
+@pytest.mark.parametrize("at_once", [512, 7, 2])
 def test_returns_are_those_of_episodes_one_by_one(agent, at_once):
     found = tournament(agent, [], at_once).play([], [5, 6, 7])
     assert len(found) == len(SPACE)
@@ -60,6 +62,13 @@ def test_finalists_are_judged_by_fresh_episodes_alone(agent):
     assert len(finalists) == len(classes)
     assert lines[0] == "8 architectures, 1 episodes each"
     assert lines[-1] == f"{len(finalists)} finalists, 2 fresh episodes each"
+
+
+def test_one_episode_says_nothing_of_the_spread(agent):
+    found = tournament(agent, []).play([1], [8, 9], finalists=1)
+    for one in found:
+        assert math.isinf(one.returns.low) != one.is_finalist
+        assert math.isinf(one.returns.high) != one.is_finalist
 
 
 def test_an_agent_of_one_architecture_is_refused():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import pytest
 
 from hyperrl.errors import ConfigError
@@ -11,6 +14,7 @@ from hyperrl.evaluation.choice import (
     better_half,
     budget_within,
     choose,
+    overlooked,
     pareto_front,
     size_classes,
 )
@@ -68,8 +72,32 @@ def test_what_nothing_fulfils_is_said_in_a_sentence():
         choose(CANDIDATES, Limits(min_return=99.5))
     with pytest.raises(ConfigError, match="a deadline needs the microcontroller"):
         Limits(deadline_us=3.0)
-    with pytest.raises(ConfigError, match="max_params must be"):
-        Limits(max_params=0)
+    for name, value in (
+        ("max_params", 0),
+        ("deadline_us", -1),
+        ("deadline_us", "a"),
+        ("min_return", math.nan),
+    ):
+        with pytest.raises(ConfigError, match=f"{name} must be"):
+            Limits(**{name: value}, mcu="STM32F405")
+
+
+def test_finalists_within_limits_are_made_where_those_beyond_them_took_their_places():
+    # 96, 119 and 142 parameters; 165 and 188.
+    few, many = (
+        [candidate(width, width) for width in (4, 5)],
+        [candidate(width, width) for width in (6, 7, 8)],
+    )
+    candidates = [
+        *(dataclasses.replace(one, is_finalist=False) for one in few[:1]),
+        few[1],
+        *(dataclasses.replace(one, is_finalist=False) for one in many[:2]),
+        many[2],
+    ]
+    assert overlooked(candidates, Limits(), 1) == []
+    assert overlooked(candidates, Limits(max_params=100), 1) == [0]
+    assert overlooked(candidates, Limits(max_params=170), 1) == [3]
+    assert overlooked(candidates, Limits(max_params=170), 2) == [0, 2, 3]
 
 
 def test_a_class_has_sizes_up_to_twice_those_of_the_last():

@@ -100,11 +100,45 @@ def test_a_taken_place_is_refused_and_an_artefact_replaced_only_when_asked(tmp_p
 
 
 @pytest.mark.parametrize("name", ["thesis.tex", "manifest.json"])
-def test_nothing_but_an_artefact_is_overwritten(name, tmp_path):
-    (tmp_path / name).write_text("{}")
+@pytest.mark.parametrize("content", ["{}", '{"kind": "extension", "files": {"thesis.tex": 1}}'])
+def test_nothing_but_an_artefact_is_overwritten(name, content, tmp_path):
+    (tmp_path / name).write_text(content)
     with pytest.raises(RunFolderError, match="holds no artefact"):
         export(tmp_path, overwrite=True)
-    assert (tmp_path / name).read_text() == "{}"
+    assert (tmp_path / name).read_text() == content
+
+
+def test_a_place_that_is_taken_in_the_meantime_is_not_replaced(tmp_path):
+    out, policy = tmp_path / "out", make_policy()
+
+    def slowly(observations):
+        out.mkdir(exist_ok=True)
+        (out / "thesis.tex").write_text("mine")
+        return policy(observations)
+
+    with pytest.raises(RunFolderError, match=f"^{out} is not empty"):
+        export(out, policy, reference=slowly)
+    assert [path.name for path in out.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("prefix", ["manifest", "budget", "test_vectors"])
+def test_a_prefix_cannot_replace_what_every_artefact_has(prefix, tmp_path):
+    with pytest.raises(ExportError, match=f"would write {prefix}.*choose another prefix"):
+        export(tmp_path / "x", prefix=prefix)
+    assert nothing_in(tmp_path)
+
+
+def test_loading_leaves_no_bytecode_and_that_of_users_is_no_obstacle(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    out = tmp_path / "out"
+    names = sorted(path.name for path in export(out).folder.iterdir())
+    verify(out)
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert "__pycache__" not in names
+    (out / "__pycache__").mkdir()
+    (out / "__pycache__" / "load_policy.pyc").write_bytes(b"stale")
+    verify(export(out, make_policy(seed=2), overwrite=True).folder)
+    assert sorted(path.name for path in out.iterdir()) == names
 
 
 def test_files_of_others_in_an_artefact_are_kept(tmp_path):
@@ -137,6 +171,51 @@ def test_a_disk_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
         export(out, make_policy(seed=2), overwrite=True)
     assert (out / "manifest.json").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_disk_that_fails_at_the_second_format_keeps_both_away(tmp_path, monkeypatch):
+    copy = building_module.shutil.copyfile
+
+    def full(source, target):
+        if "second" in str(target):
+            raise OSError(28, "No space left on device")
+        copy(source, target)
+
+    monkeypatch.setattr(building_module.shutil, "copyfile", full)
+    requests = [Request("npz", tmp_path / "first"), Request("npz", tmp_path / "second")]
+    with pytest.raises(RunFolderError, match="cannot be written: No space left on device"):
+        export_subject(plain_subject(make_policy(), ROLLOUT), requests)
+    assert nothing_in(tmp_path)
+
+
+def test_a_temporary_disk_that_is_full_is_one_sentence(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(NpzExporter, "export", full)
+    with pytest.raises(RunFolderError, match="built in the temporary folder: No space left on device"):
+        export(tmp_path / "x")
+    assert nothing_in(tmp_path)
+
+
+def test_torch_does_not_write_by_itself_where_the_disk_is_full(tmp_path, monkeypatch):
+    """Its own writer would end the whole process."""
+    written = []
+
+    def full(path, _):
+        written.append(path.name)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(RunFolderError, match="built in the temporary folder: No space left on device"):
+        export(tmp_path / "x", format="torch")
+    assert written == ["policy.pt2"]
+    assert nothing_in(tmp_path)
+
+
+def test_a_name_that_is_too_long_is_one_sentence(tmp_path):
+    with pytest.raises(RunFolderError, match="cannot be read: File name too long"):
+        export(tmp_path / ("x" * 300))
 
 
 def test_every_changed_file_is_found(tmp_path):

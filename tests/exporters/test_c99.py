@@ -194,6 +194,20 @@ def test_a_missing_compiler_is_named(monkeypatch, tmp_path):
         C99Exporter().check()
 
 
+def test_a_compiler_that_is_no_command_is_named(monkeypatch):
+    monkeypatch.setenv("CC", '"gcc')
+    with pytest.raises(ConfigError, match="the variable CC must be the command of a C compiler"):
+        find_compiler()
+
+
+@pytest.mark.parametrize("count", [0, 1000])
+def test_a_self_test_of_nothing_does_not_compile(count, tmp_path, monkeypatch):
+    export("one neuron", tmp_path)
+    monkeypatch.setenv("CC", f"{find_compiler()[0]} -DPOLICY_SELF_TEST_VECTORS={count}")
+    with pytest.raises(ExportError, match="a test of nothing would pass"):
+        CompiledPolicy(tmp_path)
+
+
 def test_refusals(tmp_path):
     with pytest.raises(ArtefactError, match=r"there is no policy\.c"):
         CompiledPolicy(tmp_path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hyperrl
-from hyperrl.errors import ConfigError
+from hyperrl.errors import BoundsError, ConfigError, ShapeError
 from hyperrl.exporters import verify
 from hyperrl.exporters.c99 import CompiledPolicy
 from hyperrl.registry import exporters
@@ -110,3 +110,35 @@ def test_environments_name_their_numbers(trained, tmp_path):
     assert "0 torque [N m], -2 to 2" in header
     assert "#define PENDULUM_CONTROL_PERIOD_US 50000L" in header
     assert "pendulum_act(observation, action);" in (exported.folder / "README.md").read_text()
+
+
+def test_wrappers_are_no_part_of_the_policy_and_are_said_to_lie_before_it(trained, tmp_path):
+    import gymnasium as gym
+
+    [exported] = hyperrl.export(trained("td3"), "npz", out=tmp_path / "plain", env="Pendulum-v1")
+    assert exported.manifest["wrappers"] == []
+    assert exported.manifest["largest_jitter_seconds"] == pytest.approx(0.2 * 0.05)
+    assert "wrappers" not in (exported.folder / "README.md").read_text()
+
+    def make():
+        return gym.wrappers.ClipAction(gym.wrappers.NormalizeObservation(gym.make("Pendulum-v1")))
+
+    with pytest.raises(BoundsError, match="other bounds of actions than the model"):
+        hyperrl.export(trained("td3"), "npz", out=tmp_path / "x", env=make)
+    [exported] = hyperrl.export(
+        trained("td3"),
+        "npz",
+        out=tmp_path / "wrapped",
+        env=lambda: gym.wrappers.NormalizeObservation(gym.make("Pendulum-v1")),
+    )
+    assert exported.manifest["wrappers"] == ["NormalizeObservation"]
+    assert "the wrappers NormalizeObservation lay between" in (exported.folder / "README.md").read_text()
+
+
+def test_another_environment_and_a_seed_that_is_none_are_refused(trained, tmp_path):
+    with pytest.raises(ShapeError, match=r"observations of shape \[11\], but those of the model .* \[3\]"):
+        hyperrl.export(trained("td3"), "npz", out=tmp_path / "x", env="Hopper-v5")
+    for seed in ("abc", -1, 1.5):
+        with pytest.raises(ConfigError, match="seed must be a whole number"):
+            hyperrl.export(trained("td3"), "npz", out=tmp_path / "x", env="Pendulum-v1", seed=seed)
+    assert not (tmp_path / "x").exists()

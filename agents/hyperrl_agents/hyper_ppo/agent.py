@@ -31,6 +31,7 @@ from hyperrl_agents.hyper_ppo.single import plain_policy_of, polished
 
 # Before the first step of an optimiser, probabilities differ from those of the rollout by rounding alone.
 _LARGEST_FIRST_DEVIATION = 0.01
+_ROUNDINGS = 256
 _RATE_STEP = 1.5
 _SMALLEST_FACTOR, _LARGEST_FACTOR = 0.003, 7.0
 _METRICS = ("policy_gradient_loss", "value_loss", "entropy_loss", "clip_fraction", "approx_kl", "loss")
@@ -211,6 +212,7 @@ class HyperPPO(Rollouts, PPO):
             self.rollout_buffer.normalise_advantages(len(self._drawn))
         clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
         metrics: list[list[Tensor]] = []
+        parameters = list(self.policy.parameters())
         stopped = False
         for epoch in range(self.n_epochs):
             metrics.append([])
@@ -223,7 +225,7 @@ class HyperPPO(Rollouts, PPO):
                     break
                 self.policy.optimizer.zero_grad()
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm, foreach=True)
+                torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm, foreach=True)
                 self.policy.optimizer.step()
             self._n_updates += 1
             if stopped:
@@ -240,7 +242,7 @@ class HyperPPO(Rollouts, PPO):
         log_ratio = log_prob - batch.old_log_prob
         ratio = log_ratio.exp()
         if first:
-            _require_same(ratio)
+            _require_same(ratio, batch.actions, self.policy.log_std)
         if self.clip_range_vf is not None:
             bound = self.clip_range_vf(self._current_progress_remaining)  # type: ignore[operator]
             values = losses.clipped_values(values, batch.old_values, bound)
@@ -303,8 +305,7 @@ class HyperPPO(Rollouts, PPO):
             networks = policy.networks(self._plan(each))
 
         def act(observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            flat = observations.flatten(1).float()
-            means = networks(flat.unflatten(0, (-1, each))).flatten(0, 1)
+            means = networks(policy.flat(observations).unflatten(0, (-1, each))).flatten(0, 1)
             distribution = policy.distribution_of(means)
             actions = distribution.sample()
             shaped = actions.reshape(-1, *self.action_space.shape)  # type: ignore[misc]
@@ -377,11 +378,15 @@ class HyperPPO(Rollouts, PPO):
         )
 
 
-def _require_same(ratio: Tensor) -> None:
+@torch.no_grad()
+def _require_same(ratio: Tensor, actions: Tensor, log_std: Tensor) -> None:
     """Refuse transitions that the networks of the rollout did not make."""
-    deviation = float((ratio.detach() - 1).abs().max())
-    if not deviation <= _LARGEST_FIRST_DEVIATION:
+    deviation = float((ratio - 1).abs().max())
+    # Means are rounded relative to their size, and what that does to a probability depends on the spread.
+    rounding = torch.finfo(actions.dtype).eps * float(actions.abs().sum(1).max() / log_std.exp().min())
+    if not deviation <= _LARGEST_FIRST_DEVIATION + _ROUNDINGS * rounding:
         raise MixedTransitionsError(
             f"before any update the probabilities of actions must be those of the rollout, but one differs "
-            f"by {deviation:.2g}: transitions and architectures do not belong together"
+            f"by {deviation:.2g}: transitions and architectures do not belong together, or the policy was "
+            f"changed during the rollout"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,20 +16,18 @@ from stable_baselines3.common.torch_layers import create_mlp
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
-from hyperrl import registry
-from hyperrl.errors import ConfigError, UnsupportedSpaceError, unknown_name
+from hyperrl.errors import UnsupportedSpaceError
 from hyperrl.nets.architectures import ArchitectureSpace
 from hyperrl.nets.architectures.generators import WeightGenerator
 from hyperrl.nets.architectures.layout import Layout
-from hyperrl.nets.architectures.packing import Packing, kernel_for
+from hyperrl.nets.architectures.packing import PackedWeights, Packing, kernel_for
 from hyperrl.nets.cache import WeightWatch
 from hyperrl.sb3.finite import FinitePredictMixin
 from hyperrl.sb3.policies import FinitePPOPolicy
+from hyperrl_agents.hyper_ppo.settings import ACTIVATION_NAMES, build_generator, check_settings
 from hyperrl_agents.hyper_ppo.single import frozen
 from hyperrl_agents.hyper_ppo.spaces import make_space
 
-# Hidden activations that generated policies can have, by the modules that Stable-Baselines3 knows them by.
-_ACTIVATIONS: Mapping[type[nn.Module], str] = {nn.ReLU: "relu", nn.Tanh: "tanh"}
 # Widths up to 256 get features up to 1.
 _LARGEST_LOG_WIDTH = 8.0
 _KEPT_NETWORKS = 16
@@ -61,7 +59,7 @@ class HyperActorCriticPolicy(FinitePredictMixin, ActorCriticPolicy):
     Raises:
         UnsupportedSpaceError: Observations are not a Box, or actions not a bounded one.
         ConfigError: A setting is wrong.
-        UnknownNameError: There is no such generator.
+        UnknownNameError: There is no such generator, activation or kernel.
     """
 
     def __init__(
@@ -82,14 +80,7 @@ class HyperActorCriticPolicy(FinitePredictMixin, ActorCriticPolicy):
             raise UnsupportedSpaceError(
                 f"HyperPPO needs Box observations and actions, got {observation_space} and {action_space}"
             )
-        if kwargs.get("use_sde"):
-            raise ConfigError("HyperPPO has no state-dependent exploration: leave use_sde out")
-        if activation_fn not in _ACTIVATIONS:
-            raise unknown_name(
-                "hidden activation of generated policies",
-                activation_fn.__name__,
-                [known.__name__ for known in _ACTIVATIONS],
-            )
+        widths, activation_fn = check_settings(net_arch, activation_fn, kernel, kwargs)
         inputs, outputs = int(np.prod(observation_space.shape)), int(np.prod(action_space.shape))
         space = make_space(architectures, inputs, outputs)
         self._generator_settings: dict[str, Any] = {
@@ -108,13 +99,13 @@ class HyperActorCriticPolicy(FinitePredictMixin, ActorCriticPolicy):
             observation_space,
             action_space,
             lr_schedule,
-            list(net_arch),
+            widths,
             activation_fn,
             optimizer_kwargs=optimizer_kwargs,
             **kwargs,
         )
         self._chosen: int | None = None
-        self._networks: dict[tuple[int, ...], Callable[[Tensor], Tensor]] = {}
+        self._networks: dict[tuple[int, ...], PackedWeights] = {}
         self._watch = WeightWatch(self.generator)
 
     space: ArchitectureSpace
@@ -134,13 +125,11 @@ class HyperActorCriticPolicy(FinitePredictMixin, ActorCriticPolicy):
     @property
     def hidden_activation(self) -> str:
         """Name of the activation of generated policies."""
-        return _ACTIVATIONS[self.activation_fn]
+        return ACTIVATION_NAMES[self.activation_fn]
 
     def _build(self, lr_schedule: Schedule) -> None:
         settings = self._generator_settings
-        chosen = settings["generator"]
-        generator_class = registry.generators.get(chosen) if isinstance(chosen, str) else chosen
-        self.generator: WeightGenerator = generator_class(self.space, **settings["generator_kwargs"])
+        self.generator = build_generator(settings["generator"], self.space, settings["generator_kwargs"])
         features = _features_of(self.space)
         # Follows from the space: not part of what is saved.
         self.register_buffer("architecture_features", torch.from_numpy(features), persistent=False)
@@ -155,9 +144,7 @@ class HyperActorCriticPolicy(FinitePredictMixin, ActorCriticPolicy):
         arguments: dict[str, Any] = {"lr": lr_schedule(1), **self.optimizer_kwargs}
         self.optimizer = self.optimizer_class(self.parameters(), **arguments)
 
-    def plan(
-        self, numbers: Sequence[int] | NDArray[np.int64], rows: int, training: bool = False
-    ) -> Packing:
+    def plan(self, numbers: Sequence[int] | NDArray[np.int64], rows: int, training: bool = False) -> Packing:
         """Return how the networks of some architectures are applied together.
 
         Args:
@@ -171,7 +158,7 @@ class HyperActorCriticPolicy(FinitePredictMixin, ActorCriticPolicy):
             kernel = kernel_for(layout.architectures, rows, training)
         return Packing(layout, kernel, self.hidden_activation, self.device)
 
-    def networks(self, plan: Packing) -> Callable[[Tensor], Tensor]:
+    def networks(self, plan: Packing) -> PackedWeights:
         """Generate weights, with gradients where they are enabled.
 
         Args:
@@ -181,6 +168,11 @@ class HyperActorCriticPolicy(FinitePredictMixin, ActorCriticPolicy):
             What gives mean actions ``[M, B, actions]`` for observations ``[M, B, observations]``.
         """
         return plan.pack(self.generator(plan.layout))
+
+    def flat(self, observations: Tensor) -> Tensor:
+        """Return observations ``[B, *shape]`` as networks take them, ``[B, inputs]``, images scaled."""
+        features: Tensor = super().extract_features(observations, self.features_extractor)  # type: ignore[assignment]
+        return features
 
     def values_of(self, observations: Tensor, numbers: Tensor) -> Tensor:
         """Return the values of states under architectures.
@@ -192,7 +184,7 @@ class HyperActorCriticPolicy(FinitePredictMixin, ActorCriticPolicy):
         Returns:
             ``[B, 1]``.
         """
-        inputs = torch.cat([self._flat(observations), self.architecture_features[numbers]], dim=1)
+        inputs = torch.cat([self.flat(observations), self.architecture_features[numbers]], dim=1)
         values: Tensor = self.value_net(self.value_features(inputs))
         return values
 
@@ -215,7 +207,7 @@ class HyperActorCriticPolicy(FinitePredictMixin, ActorCriticPolicy):
         Returns:
             Values, logarithms of the actions' probabilities and entropies, ``[M * B]`` each.
         """
-        flat = self._flat(observations)
+        flat = self.flat(observations)
         means = self.networks(plan)(flat.unflatten(0, (len(plan.layout), -1))).flatten(0, 1)
         distribution = self.distribution_of(means)
         entropy = distribution.entropy()
@@ -261,7 +253,7 @@ class HyperActorCriticPolicy(FinitePredictMixin, ActorCriticPolicy):
         number = self._number(architecture)
         assert isinstance(obs, Tensor)
         network = self._kept_networks((number,))
-        return self.distribution_of(network(self._flat(obs).unsqueeze(0))[0])
+        return self.distribution_of(network(self.flat(obs).unsqueeze(0))[0])
 
     def predict_values(self, obs: PyTorchObs, architecture: Sequence[int] | None = None) -> Tensor:
         """Return the values ``[B, 1]`` of states under one architecture.
@@ -311,9 +303,9 @@ class HyperActorCriticPolicy(FinitePredictMixin, ActorCriticPolicy):
             ``[M, B, *action shape]``, within the bounds of the action space.
         """
         tensor = torch.as_tensor(observations, device=self.device)
-        network = self._kept_networks(tuple(int(number) for number in numbers), tensor.shape[1])
         with torch.no_grad():
-            means = network(self._flat(tensor.flatten(0, 1)).unflatten(0, tensor.shape[:2])).cpu().numpy()
+            network = self._kept_networks(tuple(int(number) for number in numbers), tensor.shape[1])
+            means = network(self.flat(tensor.flatten(0, 1)).unflatten(0, tensor.shape[:2])).cpu().numpy()
         assert isinstance(self.action_space, spaces.Box)
         shape = (*observations.shape[:2], *self.action_space.shape)
         return np.clip(means.reshape(shape), self.action_space.low, self.action_space.high)
@@ -343,21 +335,18 @@ class HyperActorCriticPolicy(FinitePredictMixin, ActorCriticPolicy):
             return self.space.index(architecture)
         return len(self.space) - 1 if self._chosen is None else self._chosen
 
-    def _kept_networks(self, numbers: tuple[int, ...], rows: int = 1) -> Callable[[Tensor], Tensor]:
+    def _kept_networks(self, numbers: tuple[int, ...], rows: int = 1) -> PackedWeights:
         """Return networks for acting, whose weights are generated anew only after the generator changed."""
         if torch.is_grad_enabled():
             return self.networks(self.plan(numbers, rows))
         if self._watch.changed():
             self._networks.clear()
         if numbers not in self._networks:
-            if len(self._networks) >= _KEPT_NETWORKS:
+            # Many architectures at once have a set of weights that is not worth keeping beside others.
+            while self._networks and sum(map(len, self._networks)) + len(numbers) > _KEPT_NETWORKS:
                 self._networks.pop(next(iter(self._networks)))
             self._networks[numbers] = self.networks(self.plan(numbers, rows))
         return self._networks[numbers]
-
-    def _flat(self, observations: Tensor) -> Tensor:
-        features: Tensor = super().extract_features(observations, self.features_extractor)  # type: ignore[assignment]
-        return features
 
 
 def _features_of(space: ArchitectureSpace) -> NDArray[np.float32]:

@@ -10,12 +10,14 @@ from gymnasium.envs.mujoco import MujocoEnv
 from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
+from hyperrl.errors import unknown_name
 from hyperrl_envs.native.arguments import split_arguments
 from hyperrl_envs.native.task import Array, Batch
 from hyperrl_envs.quadrotor.ids import QUADROTOR
 from hyperrl_envs.quadrotor.task import (
     ACTION_NAMES,
     ACTION_UNITS,
+    CONVENTIONS,
     OBSERVATION_NAMES,
     OBSERVATION_UNITS,
     XML_FILE,
@@ -55,10 +57,11 @@ class QuadrotorEnv(MujocoEnv, EzPickle):
         observation_units: Its unit.
         action_names: What each number of the action is.
         action_units: Its unit.
+        conventions: Frames, orders and directions, by name.
         redrawn_parameters: The model's arrays that episodes change; they are part of the state.
 
     Raises:
-        UnknownNameError: There is no such task.
+        UnknownNameError: There is no such task, keyword argument or render mode.
         ConfigError: A value is of the wrong kind or out of range.
     """
 
@@ -67,6 +70,7 @@ class QuadrotorEnv(MujocoEnv, EzPickle):
     observation_units = OBSERVATION_UNITS
     action_names = ACTION_NAMES
     action_units = ACTION_UNITS
+    conventions = CONVENTIONS
 
     def __init__(
         self,
@@ -90,7 +94,11 @@ class QuadrotorEnv(MujocoEnv, EzPickle):
         }
         camera = {"camera_id": camera_id, "camera_name": camera_name}
         EzPickle.__init__(self, default_camera_config=default_camera_config, **camera, **settings, **kwargs)
-        self.task = cast(Quadrotor, split_arguments(QUADROTOR, Quadrotor, settings)[0])
+        checked = {**settings, **{name: value for name, value in kwargs.items() if name != "render_mode"}}
+        self.task = cast(Quadrotor, split_arguments(QUADROTOR, Quadrotor, checked)[0])
+        mode = kwargs.get("render_mode")
+        if mode is not None and mode not in self.metadata["render_modes"]:
+            raise unknown_name("render_mode", str(mode), self.metadata["render_modes"])
         self.redrawn_parameters = self.task.redrawn
         super().__init__(
             xml_file,

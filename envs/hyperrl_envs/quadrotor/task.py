@@ -32,6 +32,19 @@ OBSERVATION_NAMES = (
 OBSERVATION_UNITS = ("m",) * 3 + ("m/s",) * 3 + ("1",) * 9 + ("rad/s",) * 3
 ACTION_NAMES = ("thrust_m1", "thrust_m2", "thrust_m3", "thrust_m4")
 ACTION_UNITS = ("1",) * 4  # -1 is no thrust, 1 the greatest.
+CONVENTIONS = {
+    "world frame": "right-handed, z up; positions and velocities are those of the centre of mass",
+    "body frame": "x forward, y left, z up",
+    "errors": "the robot's value minus the setpoint's, in the world frame",
+    "rotation": "matrix from the body frame to the world frame, row by row; MuJoCo's quaternions behind it "
+    "are (w, x, y, z)",
+    "angular rate": "in the body frame, rad/s",
+    "setpoint heading": "the world's x axis, always",
+    "motor order": "M1 front right, M2 back right, M3 back left, M4 front left, as in Bitcraze's firmware",
+    "motor direction": "seen from above M1 and M3 turn counter-clockwise, M2 and M4 clockwise",
+    "thrust": "-1 is no thrust and 1 is 0.1125 N for one motor, linear in between",
+}
+"""What the numbers mean beside their units, for those who build observations on a robot."""
 
 _PLACE, _SPEED, _TURN = slice(0, 3), slice(3, 6), slice(15, 18)  # In the observation.
 _FORWARD, _UPRIGHT = 6, 14  # There: how far the body's x axis is the world's, and its z axis.

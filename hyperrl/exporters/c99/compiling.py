@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hyperrl.errors import ArtefactError, ExportError, MissingExtraError, ShapeError
+from hyperrl.errors import ArtefactError, ConfigError, ExportError, MissingExtraError, ShapeError
 
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off")
 _FLOATS = ctypes.POINTER(ctypes.c_float)
@@ -26,8 +26,14 @@ def find_compiler() -> list[str]:
 
     Raises:
         MissingExtraError: There is none.
+        ConfigError: The variable is no command.
     """
-    chosen = shlex.split(os.environ.get("CC", ""))
+    try:
+        chosen = shlex.split(os.environ.get("CC", ""))
+    except ValueError as error:
+        raise ConfigError(
+            f"the variable CC must be the command of a C compiler, got {os.environ['CC']!r}"
+        ) from error
     for command in [chosen] if chosen else [["cc"], ["gcc"], ["clang"]]:
         if shutil.which(command[0]) is not None:
             return command

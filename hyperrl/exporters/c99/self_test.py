@@ -19,6 +19,9 @@ _SELF_TEST = """/* @p@_self_test.c: embedded observations with the actions that 
 #ifndef @P@_SELF_TEST_VECTORS
 #define @P@_SELF_TEST_VECTORS @count@
 #endif
+#if @P@_SELF_TEST_VECTORS < 1 || @P@_SELF_TEST_VECTORS > @count@
+#error "@P@_SELF_TEST_VECTORS must be a number from 1 to @count@: a test of nothing would pass"
+#endif
 
 static const float @p@_test_observations[@P@_SELF_TEST_VECTORS][@P@_OBSERVATIONS] = {
 @observations@

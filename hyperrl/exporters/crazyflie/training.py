@@ -62,6 +62,11 @@ def check_quadrotor(artefact: Artefact) -> None:
             f"and take: this policy has {artefact.policy.sizes[0]} observations and "
             f"{artefact.policy.sizes[-1]} actions of other names or units, export it as c99"
         )
+    if interface.wrappers:
+        raise ExportError(
+            f"the controller of the format crazyflie does not do what the wrapper {interface.wrappers[0]} "
+            "did to observations or actions in training: train without it"
+        )
     if head.bound == "none" or not (np.all(head.low == -1) and np.all(head.high == 1)):
         raise ExportError(
             "the format crazyflie needs actions that are bounded to -1 and 1, as the quadrotor's"

@@ -22,6 +22,8 @@ _PAPER_DEPTHS = (1, 2, 3, 4)
 # What two CPU cores can train: 155 architectures.
 _CPU_WIDTHS = (4, 8, 16, 32, 64)
 _CPU_DEPTHS = (1, 2, 3)
+# More could neither be trained nor compared, and their table alone would fill the memory.
+_MOST_ARCHITECTURES = 100_000
 
 
 class ArchitectureSpace:
@@ -70,9 +72,21 @@ class ArchitectureSpace:
             outputs: Size of the output.
             widths: The widths that a layer may have.
             depths: The numbers of hidden layers that there may be.
+
+        Raises:
+            ConfigError: They are no lists of whole numbers, or make more architectures than a space can have.
         """
+        for name, numbers in (("widths", widths), ("depths", depths)):
+            if isinstance(numbers, str) or not isinstance(numbers, Sequence):
+                raise ConfigError(f"{name} must be a list of whole numbers such as [1, 2], got {numbers!r}")
         sizes = [int(whole(1, 1e6).check("widths", width)) for width in widths]
         layers = [int(whole(1, 100).check("depths", depth)) for depth in depths]
+        count = sum(len(sizes) ** depth for depth in layers)
+        if count > _MOST_ARCHITECTURES:
+            raise ConfigError(
+                f"a space has at most {_MOST_ARCHITECTURES:,} architectures, and {len(sizes)} widths with up "
+                f"to {max(layers)} hidden layers make more: give fewer widths or depths"
+            )
         return cls(inputs, outputs, (one for depth in layers for one in product(sizes, repeat=depth)))
 
     @classmethod

@@ -16,7 +16,7 @@ from hyperrl.errors import ConfigError, MixedTransitionsError, UnknownNameError
 from hyperrl.sb3.normalising import OnRawObservations
 from hyperrl.testing import check_agent
 from tests.agents.hyper_ppo.conftest import SMALL
-from tests.sb3.toys import PointEnv
+from tests.sb3.toys import ImageEnv, PointEnv
 
 
 class Rollouts(BaseCallback):
@@ -46,9 +46,10 @@ def test_it_keeps_the_promises_of_every_agent():
     check_agent(HyperPPO, PointEnv, agent_kwargs=settings, continuous_only=True)
 
 
+@pytest.mark.parametrize("environment", [PointEnv, ImageEnv])
 @pytest.mark.parametrize("kernel", ["padded", "buckets", "loop"])
-def test_before_the_first_update_every_ratio_is_one(make_agent, kernel):
-    model = collected(make_agent(policy_kwargs={"kernel": kernel}))
+def test_before_the_first_update_every_ratio_is_one(make_agent, kernel, environment):
+    model = collected(make_agent(make_vec_env(environment, 4), policy_kwargs={"kernel": kernel}))
     with th.no_grad():
         for batch in model.rollout_buffer.stratified(model._drawn, 16):
             plan = model._plan(8)
@@ -79,6 +80,28 @@ def test_environments_that_changed_places_are_refused(make_agent):
     for name in ("observations", "actions", "values", "log_probs", "advantages", "returns"):
         setattr(buffer, name, getattr(buffer, name)[:, order])
     with pytest.raises(MixedTransitionsError, match="do not belong together"):
+        model.train()
+
+
+def test_means_that_are_large_beside_their_spread_are_only_rounded(make_agent):
+    gains = {"weight_gain": 6.0, "output_gain": 10.0}
+    settings = {"log_std_init": -6.0, "generator_kwargs": gains}
+    model = collected(make_agent(generator="transformer", policy_kwargs=settings))
+    with th.no_grad():
+        batch = next(model.rollout_buffer.stratified(model._drawn, 32))
+        _, log_prob, _ = model.policy.evaluate(
+            model._plan(16, training=True), batch.observations, batch.actions, batch.architectures
+        )
+    # Else this would show nothing: a fixed bound refuses what is rounding alone.
+    assert (log_prob - batch.old_log_prob).exp().sub(1).abs().max() > 0.01
+    model.train()
+
+
+def test_a_policy_that_changed_during_the_rollout_is_refused(make_agent):
+    model = collected(make_agent())
+    with th.no_grad():
+        model.policy.generator.masters.mul_(1.5)
+    with pytest.raises(MixedTransitionsError, match="or the policy was changed during the rollout"):
         model.train()
 
 

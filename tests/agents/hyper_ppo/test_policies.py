@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch as th
+from stable_baselines3.common.torch_layers import NatureCNN
 from torch import nn
 
 from hyperrl.errors import ConfigError, UnknownNameError, UnsupportedSpaceError
@@ -88,6 +89,32 @@ def test_all_architectures_at_once_act_as_each_alone(make_agent):
         assert np.allclose(together[number], alone, atol=1e-6)
 
 
+def test_weights_are_generated_once_for_all_steps(make_agent, monkeypatch):
+    policy = make_agent().policy
+    calls = []
+    generate = type(policy.generator).forward
+    monkeypatch.setattr(
+        type(policy.generator),
+        "forward",
+        lambda self, layout: calls.append(layout.architectures) or generate(self, layout),
+    )
+    rows = np.zeros((3, 2, policy.space.inputs), np.float32)
+    for _ in range(4):
+        policy.mean_actions([0, 2, 3], rows)
+        policy.predict(rows[0], architecture=[8])
+    assert calls == [tuple(policy.space[n] for n in (0, 2, 3)), ((8,),)]
+
+
+def test_few_sets_of_weights_are_kept(make_agent):
+    policy = make_agent(policy_kwargs={"architectures": [[width] for width in range(1, 41)]}).policy
+    for start in (0, 20):
+        policy.mean_actions(range(start, start + 20), np.zeros((20, 1, policy.space.inputs), np.float32))
+    assert [len(numbers) for numbers in policy._networks] == [20]
+    for number in range(30):
+        policy.predict(np.zeros(policy.space.inputs, np.float32), architecture=policy.space[number])
+    assert len(policy._networks) == 16
+
+
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
 @pytest.mark.parametrize("critic", [[], [16], [16, 8]])
 def test_a_frozen_policy_is_the_same_policy(make_agent, activation, critic):
@@ -135,9 +162,31 @@ def test_wrong_settings_are_refused_in_a_sentence(make_agent):
     with pytest.raises(UnknownNameError, match="hidden activation of generated policies 'ELU'"):
         make_agent(policy_kwargs={"activation_fn": nn.ELU})
     with pytest.raises(UnknownNameError, match="unknown kernel"):
-        make_agent(policy_kwargs={"kernel": "fast"}).learn(32)
+        make_agent(policy_kwargs={"kernel": "fast"})
+    with pytest.raises(UnknownNameError, match="option of NestedGenerator 'output_gian', did you mean"):
+        make_agent(policy_kwargs={"generator_kwargs": {"output_gian": 1.0}})
+    with pytest.raises(ConfigError, match="or a WeightGenerator class, got <class 'int'>"):
+        make_agent(generator=int)
+    with pytest.raises(ConfigError, match=r"net_arch must be the hidden widths of the critic.*got \{'pi'"):
+        make_agent(policy_kwargs={"net_arch": {"pi": [8], "vf": [8]}})
+    with pytest.raises(ConfigError, match="a width in net_arch must be"):
+        make_agent(policy_kwargs={"net_arch": [0]})
     with pytest.raises(ConfigError, match="leave use_sde out"):
         make_agent(use_sde=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("squash_output", True),
+        ("share_features_extractor", False),
+        ("features_extractor_class", NatureCNN),
+        ("features_extractor_kwargs", {"features_dim": 3}),
+    ],
+)
+def test_what_generated_networks_do_not_have_is_refused(make_agent, name, value):
+    with pytest.raises(ConfigError, match=f"leave {name} out"):
+        make_agent(policy_kwargs={name: value})
 
 
 def test_discrete_actions_are_refused(make_agent):

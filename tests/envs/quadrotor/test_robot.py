@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from hyperrl.environments import is_native
-from hyperrl.errors import ConfigError
+from hyperrl.errors import ConfigError, UnsupportedEnvError
 from hyperrl_envs.native import make_native
 from hyperrl_envs.quadrotor import robot
 from hyperrl_envs.quadrotor.ids import QUADROTOR
 from hyperrl_envs.quadrotor.task import XML_FILE
 from hyperrl_envs.saved_state import capture_plain, restore_plain
+from hyperrl_envs.simulator_state import capture_state, restore_state
 from tests.envs.native.pairs import assert_same_steps, random_actions
 from tests.run.doubles import through_a_file
 
@@ -123,6 +124,18 @@ def test_many_go_on_from_their_states(settings):
     for batch, wanted in zip(actions[25:], expected, strict=True):
         for found, value in zip(other.step(batch)[:3], wanted, strict=True):
             assert np.array_equal(found, value)
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_a_drawn_robot_does_not_get_into_an_environment_of_the_published_one(drawn):
+    env = gym.make(QUADROTOR, domain_randomisation=drawn)
+    other = gym.make(QUADROTOR, domain_randomisation=not drawn)
+    env.reset(seed=0)
+    other.reset(seed=0)
+    before = other.unwrapped.model.body_mass.copy()
+    with pytest.raises(UnsupportedEnvError, match="from a MuJoCo model with another actuator_acc0"):
+        restore_state(other, capture_state(env))
+    np.testing.assert_array_equal(other.unwrapped.model.body_mass, before)
 
 
 def test_drawn_robots_cannot_share_a_model():

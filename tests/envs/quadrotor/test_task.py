@@ -10,7 +10,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
 
-from hyperrl.errors import ConfigError, UnknownNameError
+from hyperrl.errors import ConfigError, HyperRLError, UnknownNameError
+from hyperrl.exporters import interface_of
 from hyperrl_envs.native import make_native
 from hyperrl_envs.quadrotor.ids import QUADROTOR
 from hyperrl_envs.quadrotor.trajectory import CENTRE, draw_trajectory, setpoints
@@ -44,6 +45,30 @@ def test_names_and_units_fit_the_spaces():
     assert len(set(env.action_names)) == len(env.action_units) == count
     assert env.dt == pytest.approx(0.01)
     assert env.metadata["render_fps"] == 100
+
+
+def test_conventions_reach_whoever_exports():
+    env = gym.make(QUADROTOR)
+    told = interface_of(env, 18, 4)
+    assert told.conventions == env.unwrapped.conventions
+    assert {"world frame", "body frame", "rotation", "motor order", "thrust"} <= told.conventions.keys()
+    greatest = env.unwrapped.model.actuator_gainprm[0, 0] * 2
+    assert f"{greatest:g} N" in told.conventions["thrust"]
+    assert told.wrappers == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"tsk": "hover"}, "'tsk', did you mean 'task'"),
+        ({"width": "wide"}, "width must be a whole number"),
+        ({"render_mode": "rgb"}, "unknown render_mode 'rgb', did you mean 'rgb_array'"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*render_mode")
+def test_arguments_that_there_are_not_are_refused_in_one_sentence(settings, sentence):
+    with pytest.raises(HyperRLError, match=sentence):
+        gym.make(QUADROTOR, **settings)
 
 
 def test_attitudes_are_those_of_the_quaternion():

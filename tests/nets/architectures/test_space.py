@@ -22,6 +22,17 @@ def test_the_papers_space():
     assert np.bincount(PAPER.depths).tolist() == [0, 7, 49, 343, 2401]
 
 
+@pytest.mark.parametrize("sizes", [(range(1, 200), (4,)), ((1, 2), (100,))])
+def test_a_space_that_would_fill_the_memory_is_refused(sizes):
+    with pytest.raises(ConfigError, match="a space has at most 100,000 architectures"):
+        ArchitectureSpace.grid(3, 1, *sizes)
+
+
+def test_widths_that_are_no_list_are_refused():
+    with pytest.raises(ConfigError, match="widths must be a list of whole numbers"):
+        ArchitectureSpace.grid(3, 1, 4, [1])
+
+
 def test_the_cpus_space():
     space = ArchitectureSpace.cpu(17, 6)
     assert len(space) == 5 + 25 + 125

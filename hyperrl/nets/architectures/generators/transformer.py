@@ -70,8 +70,9 @@ class TransformerGenerator(WeightGenerator):
         hidden: Features that the decoders start from.
         weight_gain: Standard deviation of the first weights in units of the scale above. With it all steps in
             weights grow too. The default learnt the fastest when networks were to imitate another one.
-        output_gain: Further factor of the first output layers' weights; that of steps is not changed. Networks
-            imitate another one faster with 1; PPO of a quadrotor learnt faster with 0.1 (one seed each).
+        output_gain: Further factor of the first output layers' weights; that of steps is not changed.
+            Networks imitate another one faster with 1; PPO of a quadrotor learnt faster with 0.1 (one seed
+            each).
 
     Raises:
         ConfigError: An option is out of range, or the heads do not divide the width.
