@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from hyperrl.errors import ArtefactError, ConfigError, RunFolderError
 from hyperrl.evaluation.film import SUFFIXES, Film
 from hyperrl.evaluation.flight import Flight, fly_in_environment
 from hyperrl.evaluation.flight import fly as fly_once
-from hyperrl.evaluation.flight_plot import flight_table, plot_flight
+from hyperrl.evaluation.flight_plot import flight_table, flights_table, plot_flight
 from hyperrl.exporters.c99 import CompiledPolicy
 from hyperrl.exporters.crazyflie import CompiledController
 from hyperrl.exporters.manifest import read_manifest
@@ -57,6 +57,7 @@ def fly(
     table: str | Path | None = None,
     plot: str | Path | None = None,
     video: str | Path | None = None,
+    summary: str | Path | None = None,
 ) -> Flights:
     """Fly the simulated quadrotor through an artefact's compiled controller.
 
@@ -73,6 +74,7 @@ def fly(
         table: A CSV of the first flight, where it is to be written.
         plot: A PNG of the first flight.
         video: A moving picture of the first flight, .gif or .webp.
+        summary: A CSV with a row for each flight.
 
     Returns:
         The flights.
@@ -87,26 +89,27 @@ def fly(
     duration = float(above(0, 3600).check("seconds", seconds))
     count = int(whole(1, 10_000).check("flights", flights))
     first = int(whole(0, 2**31).check("seed", seed))
-    wanted = _places(table, plot, video)
+    wanted = _places(table, plot, video, summary)
     manifest, controller, policy = _compiled(Path(artefact))
     env = make_env(ENV, {"task": task, "domain_randomisation": domain_randomisation})
     film = None if video is None else Film(env)
-    flown, difference = [], 0.0
+    flown: list[Flight] = []
+    differences: list[float] = []
     try:
         _check_period(env, manifest)
         for number in range(count):
             watch = film if number == 0 else None
             flight = fly_once(controller, env, first + number, duration, watch)
             truth = fly_in_environment(policy, env, first + number, len(flight.times))
-            difference = max(difference, float(np.abs(truth - flight.positions).max(initial=0.0)))
+            differences.append(float(np.abs(truth - flight.positions).max(initial=0.0)))
             flown.append(flight)
     finally:
         if film is not None:
             film.close()
         env.close()
     title = f"{task}, seed {first}: {manifest['policy']['parameters']:,} parameters, compiled C"
-    _write(wanted, flown[0], title, film)
-    return Flights(manifest, task, tuple(flown), difference, tuple(wanted.values()))
+    _write(wanted, flown, differences, title, film)
+    return Flights(manifest, task, tuple(flown), max(differences), tuple(wanted.values()))
 
 
 def _compiled(folder: Path) -> tuple[Mapping[str, Any], CompiledController, CompiledPolicy]:
@@ -120,9 +123,19 @@ def _compiled(folder: Path) -> tuple[Mapping[str, Any], CompiledController, Comp
     return manifest, CompiledController(folder, prefix), CompiledPolicy(folder, prefix)
 
 
-def _places(table: str | Path | None, plot: str | Path | None, video: str | Path | None) -> dict[str, Path]:
+def _places(
+    table: str | Path | None,
+    plot: str | Path | None,
+    video: str | Path | None,
+    summary: str | Path | None,
+) -> dict[str, Path]:
     """Refuse names of files that could not be written, before anything flies."""
-    given = {"table": (table, (".csv",)), "plot": (plot, (".png",)), "video": (video, SUFFIXES)}
+    given = {
+        "table": (table, (".csv",)),
+        "plot": (plot, (".png",)),
+        "video": (video, SUFFIXES),
+        "summary": (summary, (".csv",)),
+    }
     places: dict[str, Path] = {}
     for what, (name, suffixes) in given.items():
         if name is None:
@@ -145,7 +158,14 @@ def _check_period(env: gym.Env[Any, Any], manifest: Mapping[str, Any]) -> None:
         )
 
 
-def _write(wanted: Mapping[str, Path], flight: Flight, title: str, film: Film | None) -> None:
+def _write(
+    wanted: Mapping[str, Path],
+    flights: Sequence[Flight],
+    differences: Sequence[float],
+    title: str,
+    film: Film | None,
+) -> None:
+    flight = flights[0]
     if wanted and not len(flight.times):
         raise ArtefactError(
             f"the controller gave up at once ({flight.reason.name}): there is nothing to show"
@@ -153,6 +173,8 @@ def _write(wanted: Mapping[str, Path], flight: Flight, title: str, film: Film | 
     for what, path in wanted.items():
         if what == "table":
             data = flight_table(flight)
+        elif what == "summary":
+            data = flights_table(flights, differences)
         elif what == "plot":
             data = plot_flight(flight, title)
         elif film is not None:

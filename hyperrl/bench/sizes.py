@@ -22,6 +22,7 @@ from hyperrl.run import RunFolder
 from hyperrl.sb3.plain import specialise
 
 _SHARE = 0.9
+_FEW = 6
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ def summarise(measured: Sequence[Measured]) -> list[dict[str, Any]]:
     rows = []
     for env in sorted({one.env for one in measured}):
         here = [one for one in measured if one.env == env]
+        shown = _of_agents_with_few(here)
         for agent in sorted({one.agent for one in here}):
             own = _by_architecture([one for one in here if one.agent == agent])
             order = sorted(own, key=lambda name: (own[name][0].parameters, name))
@@ -137,8 +139,7 @@ def summarise(measured: Sequence[Measured]) -> list[dict[str, Any]]:
             floor = start + _SHARE * (picking[top] - start)
             good = [name for name in order if picking[name] >= floor]
             chosen = {"best": top} | ({"smallest with 90 %": good[0]} if good else {})
-            # The baseline's are few: each is shown.
-            chosen |= {name: name for name in order} if len(order) <= 6 else {}
+            chosen |= {name: name for name in order if name in shown}
             rows += [_row(env, agent, what, own[name], floor) for what, name in chosen.items()]
     return rows
 
@@ -161,7 +162,7 @@ def plot(measured: Sequence[Measured], path: Path) -> None:
         sizes = [own[0].parameters for own in means.values()]
         intervals = [t_interval([one.mean_return for one in own]) for own in means.values()]
         estimates = np.array([one.estimate for one in intervals])
-        many = len(means) > 6
+        many = len(means) > _FEW
         seeds = len({one.seed for one in measured if one.agent == agent})
         label = f"{agent}, {len(means)} architectures, {seeds} seeds"
         axes.scatter(
@@ -185,12 +186,20 @@ def plot(measured: Sequence[Measured], path: Path) -> None:
     axes.set_xlabel("parameters of the policy")
     axes.set_ylabel("mean return of the deterministic policy")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="lower right")
     axes.set_title(f"{measured[0].env}, {measured[0].steps:,} steps for each run")
     try:
         figure.savefig(path, dpi=110)
     except OSError as error:
         raise RunFolderError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _of_agents_with_few(measured: Sequence[Measured]) -> set[str]:
+    """Return the architectures of agents that were trained with a few, to be shown of every agent."""
+    own: dict[str, set[str]] = {}
+    for one in measured:
+        own.setdefault(one.agent, set()).add(one.architecture)
+    return {name for names in own.values() if len(names) <= _FEW for name in names}
 
 
 def _by_architecture(measured: Sequence[Measured]) -> dict[str, list[Measured]]:

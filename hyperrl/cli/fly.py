@@ -35,6 +35,8 @@ class FlyArguments:
     """Give each flight another robot: mass, inertia, motors."""
     csv: Annotated[str, flag("FILE")] = ""
     """Write the first flight as a table."""
+    summary: Annotated[str, flag("FILE")] = ""
+    """Write a row for each flight as a table."""
     plot: Annotated[str, flag("FILE.png")] = ""
     """Draw the first flight."""
     video: Annotated[str, flag("FILE.gif|.webp")] = ""
@@ -74,6 +76,7 @@ def main(argv: Sequence[str]) -> int:
         table=arguments.csv or None,
         plot=arguments.plot or None,
         video=arguments.video or None,
+        summary=arguments.summary or None,
     )
     print(summary(flown))
     return 0 if all(flight.completed for flight in flown.flights) else 1

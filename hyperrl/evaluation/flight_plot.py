@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,6 +29,27 @@ def flight_table(flight: Flight) -> bytes:
     parts = [flight.times[:, None], flight.positions, flight.setpoints, flight.errors[:, None]]
     parts += [flight.velocities, flight.tilts[:, None], flight.shares, flight.rewards[:, None]]
     writer.writerows([f"{number:.7g}" for number in row] for row in np.concatenate(parts, axis=1))
+    return text.getvalue().encode()
+
+
+def flights_table(flights: Sequence[Flight], differences: Sequence[float]) -> bytes:
+    """Return flights as CSV, a row for each.
+
+    Args:
+        flights: The flights.
+        differences: Largest distance of each from the same flight in the environment, in m.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    head = ["seed", "completed", "reason", "seconds", "mean_error_m", "largest_error_m"]
+    head += ["settled_mean_error_m", "settled_largest_error_m", "return", "difference_m"]
+    writer.writerow(head)
+    for flight, difference in zip(flights, differences, strict=True):
+        row = [flight.seed, int(flight.completed), "crash" if flight.crashed else flight.reason.name.lower()]
+        numbers = [len(flight.times) * flight.period]
+        for errors in (flight.errors, flight.settled):
+            numbers += [errors.mean(), errors.max()] if len(errors) else [np.nan, np.nan]
+        writer.writerow([*row, *(f"{one:.6g}" for one in (*numbers, flight.episode_return, difference))])
     return text.getvalue().encode()
 
 

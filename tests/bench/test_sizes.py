@@ -41,6 +41,8 @@ def test_what_is_picked_by_some_episodes_is_reported_by_others():
     # Two seeds, a distance of 1 from the mean: t for one degree of freedom is 12.706.
     assert best["high"] - best["mean_return"] == pytest.approx(12.706, rel=1e-3)
     assert rows["one", "16"]["mean_return"] == 5
+    # Beside the same architecture of the other agent.
+    assert rows["many", "16"]["mean_return"] == 4
     assert ("many", "4") not in rows
 
 

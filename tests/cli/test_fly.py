@@ -1,7 +1,9 @@
 """`hyperrl fly` from the command line: what is said, what appears, and what is refused in one sentence."""
 
+import csv
 import shutil
 
+import numpy as np
 import pytest
 
 from hyperrl.cli import main as cli
@@ -18,7 +20,7 @@ def refused(capsys, *arguments):
 
 
 def test_flights_are_told_and_drawn(tmp_path, capsys):
-    plot, table = tmp_path / "flight.png", tmp_path / "flight.csv"
+    plot, table, rows = tmp_path / "flight.png", tmp_path / "flight.csv", tmp_path / "flights.csv"
     arguments = [
         "fly",
         artefact("linear"),
@@ -30,6 +32,8 @@ def test_flights_are_told_and_drawn(tmp_path, capsys):
         plot,
         "--csv",
         table,
+        "--summary",
+        rows,
     ]
     assert cli(list(map(str, arguments))) == 0
     printed = capsys.readouterr().out
@@ -38,8 +42,16 @@ def test_flights_are_told_and_drawn(tmp_path, capsys):
     assert "distance from the setpoint, from 2.5 s on: mean 0.0" in printed
     difference = float(printed.split("without the controller: ")[1].split(" m")[0])
     assert difference < 2e-6
-    assert sorted(tmp_path.iterdir()) == [table, plot]
-    assert printed.rstrip().endswith(f"{table}\n{plot}")
+    assert sorted(tmp_path.iterdir()) == [table, plot, rows]
+    assert printed.rstrip().endswith(f"{table}\n{plot}\n{rows}")
+    with rows.open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["seed"], second["seed"], first["completed"]) == ("0", "1", "1")
+    with table.open(newline="") as file:
+        errors = [float(row["position_error_m"]) for row in csv.DictReader(file)]
+    assert float(first["mean_error_m"]) == pytest.approx(np.mean(errors), rel=1e-4)
+    assert float(first["largest_error_m"]) == pytest.approx(max(errors), rel=1e-4)
+    assert max(float(first["difference_m"]), float(second["difference_m"])) < 2e-6
     assert len(table.read_text().splitlines()) == 401
 
 
