@@ -8,13 +8,13 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from hyperrl.config import RunConfig
 from hyperrl.environments import make_env
-from hyperrl.evaluation.architectures import policy_of
+from hyperrl.evaluation.architectures import has_architectures, policy_of
 from hyperrl.evaluation.rollout import Episode, play_episodes
 from hyperrl.evaluation.statistics import Interval, bootstrap_interval, iqm
 from hyperrl.loading import load_agent
@@ -37,6 +37,7 @@ class Evaluation:
         folder: The run's folder.
         checkpoint: Name of the checkpoint.
         steps: Environment steps that its weights had been trained for.
+        architecture: Hidden widths of the policy that acted, empty where the agent has one architecture.
         episodes: The episodes played.
         mean: Mean return with its 95 % bootstrap interval.
         iqm: Interquartile mean of the returns with its 95 % bootstrap interval.
@@ -46,6 +47,7 @@ class Evaluation:
     folder: RunFolder
     checkpoint: str
     steps: int
+    architecture: tuple[int, ...]
     episodes: tuple[Episode, ...]
     mean: Interval
     iqm: Interval
@@ -84,7 +86,8 @@ def evaluate(
     agent, steps = load_agent(folder, checkpoint)
     env = make_env(config.env, config.env_kwargs)
     try:
-        policy = OnRawObservations(agent, **_condition(agent, config.agent, architecture))
+        acting = _acting(agent, config.agent, architecture)
+        policy = OnRawObservations(agent, **({"architecture": acting} if acting else {}))
         played = tuple(play_episodes(policy, env, seeds))
     finally:
         env.close()
@@ -93,22 +96,22 @@ def evaluate(
     returns = [episode.episode_return for episode in played]
     file = folder.evaluation / "episodes.csv"
     try:
-        _write_episodes(file, config, checkpoint, steps, played, architecture or ())
+        _write_episodes(file, config, checkpoint, steps, played, acting)
         written: Path | None = file
     except OSError as error:
         # Somebody else's run, or a full disk: the result is worth having all the same.
         warnings.warn(f"{file} cannot be written: {error.strerror or error}", stacklevel=2)
         written = None
     intervals = bootstrap_interval(returns), bootstrap_interval(returns, iqm)
-    return Evaluation(folder, checkpoint, steps, played, *intervals, written)
+    return Evaluation(folder, checkpoint, steps, acting, played, *intervals, written)
 
 
-def _condition(agent: BaseAlgorithm, name: str, architecture: Sequence[int] | None) -> dict[str, Any]:
-    """Return what `predict` is told besides the observation."""
+def _acting(agent: BaseAlgorithm, name: str, architecture: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the hidden widths of the policy that acts, none where the agent has one architecture."""
     if architecture is None:
-        return {}
+        return policy_of(agent, name).default_architecture if has_architectures(agent) else ()
     policy_of(agent, name).space.index(architecture)
-    return {"architecture": architecture}
+    return tuple(architecture)
 
 
 def _write_episodes(

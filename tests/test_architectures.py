@@ -175,5 +175,10 @@ def test_evaluate_takes_an_architecture(run, capsys):
     assert main(["evaluate", str(run), "--episodes", "1", "--architecture", "4,4"]) == 0
     with (run / "eval" / "episodes.csv").open(newline="") as file:
         assert [row["architecture"] for row in csv.DictReader(file)] == ["4-4"]
+    assert "architecture 4,4" in capsys.readouterr().out
+    assert main(["evaluate", str(run), "--episodes", "1"]) == 0
+    assert "architecture 8,8" in capsys.readouterr().out
+    with (run / "eval" / "episodes.csv").open(newline="") as file:
+        assert [row["architecture"] for row in csv.DictReader(file)] == ["8-8"]
     assert main(["evaluate", str(run), "--architecture", "5"]) == 2
     assert "did you mean [4]?" in capsys.readouterr().err

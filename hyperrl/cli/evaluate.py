@@ -26,7 +26,7 @@ class EvaluateArguments:
     checkpoint: Annotated[str, flag("latest|best|STEPS")] = "latest"
     """Which weights (latest)."""
     architecture: Annotated[str, flag("16,16")] = ""
-    """Which policy, by its hidden widths, of an agent that has several (the one that predict takes)."""
+    """Which policy, by its hidden widths, of an agent that has several (the largest)."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -56,6 +56,8 @@ def main(argv: Sequence[str]) -> int:
     )
     config = result.folder.config()
     print(f"{config.agent} on {config.env}, checkpoint {result.checkpoint} after {result.steps:,} steps")
+    if result.architecture:
+        print(f"architecture {','.join(map(str, result.architecture))}")
     print(f"{len(result.episodes)} episodes, return with 95 % bootstrap interval:")
     for name, interval in (("mean", result.mean), ("IQM", result.iqm)):
         print(f"  {name:<4}  {interval.estimate:10.1f}  [{interval.low:.1f}, {interval.high:.1f}]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -60,8 +61,8 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError(
             "fly needs the folder of an artefact, for example hyperrl fly runs/my-run/export/crazyflie-16"
         )
-    if arguments.video and "DISPLAY" not in os.environ:
-        # Read when MuJoCo is imported: without a screen nothing else can draw.
+    if arguments.video and "DISPLAY" not in os.environ and "mujoco" not in sys.modules:
+        # Read when MuJoCo is imported, and not to be changed after: without a screen nothing else can draw.
         os.environ.setdefault("MUJOCO_GL", "egl")
 
     from hyperrl.fly import fly

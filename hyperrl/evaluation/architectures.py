@@ -36,6 +36,11 @@ class ManyArchitectures(Protocol):
 
     space: _Space
 
+    @property
+    def default_architecture(self) -> tuple[int, ...]:
+        """The architecture that acts where none is given."""
+        ...
+
     def mean_actions(self, numbers: Sequence[int], observations: NDArray[Any]) -> NDArray[Any]:
         """Return deterministic actions ``[M, B, ...]`` of some architectures for ``[M, B, ...]``."""
         ...
