@@ -181,8 +181,7 @@ def _session(
             config,
             folder,
             lambda a, check: [
-                e.episode_return
-                for e in play_episodes(OnRawObservations(a), env, seeds, before_step=check)
+                e.episode_return for e in play_episodes(OnRawObservations(a), env, seeds, before_step=check)
             ],
             checkpoint,
         )
