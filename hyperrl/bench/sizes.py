@@ -186,7 +186,7 @@ def plot(measured: Sequence[Measured], path: Path) -> None:
     axes.set_xlabel("parameters of the policy")
     axes.set_ylabel("mean return of the deterministic policy")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center")
     axes.set_title(f"{measured[0].env}, {measured[0].steps:,} steps for each run")
     try:
         figure.savefig(path, dpi=110)
