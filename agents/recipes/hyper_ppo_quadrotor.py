@@ -16,7 +16,7 @@ def main(steps: int) -> None:
     shorter = ["n_steps=8", "batch_size=512", "n_epochs=1"] if trial else []
     config = resolve("hyper-ppo", {"preset": "quadrotor", "steps": steps}, settings=shorter).config
     run = train(config).folder.path
-    rounds = {"screening": 0, "episodes": 1} if trial else {}
+    rounds = {"screening": 0, "episodes": 2} if trial else {}
     chosen = architectures(run, Limits(max_params=500), **rounds).chosen
     (policy,) = export(run, "crazyflie", architecture=chosen.architecture)
     budget = policy.manifest["budget"]

@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from hyperrl.errors import NonFiniteError
-from hyperrl.sb3.finite import non_finite_weight
+from hyperrl.sb3.finite import first_non_finite, non_finite_weight, place
 
 Act = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 """From observations ``[N, ...]`` of all environments to actions ``[N, ...]``, values ``[N, 1]`` and the
@@ -115,8 +115,11 @@ class Rollouts(OnPolicyAlgorithm):
         if not np.isfinite(actions).all():
             weight = non_finite_weight(self.policy)
             reason = f"its weight {weight} is not finite" if weight else "though all its weights are finite"
+            index = first_non_finite(actions) or (0,)
+            where = place(index[1:])
             raise NonFiniteError(
-                f"the policy would give an action that is not finite at step {self.num_timesteps}: {reason}"
+                f"the policy would give environment {index[0]} an action of {actions[index]}"
+                f"{where and f' ({where})'}, which is not finite, at step {self.num_timesteps}: {reason}"
             )
 
     def _bootstrap_time_limits(

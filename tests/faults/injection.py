@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gymnasium as gym
 import numpy as np
+import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3 import PPO
@@ -11,6 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from hyperrl.registry import agents
+from hyperrl_agents.hyper_ppo import HyperPPO
 
 NETWORKS = {"net_arch": [8]}
 CRITIC = {"critic": {"hidden": [8], "trunk_hidden": [8], "features": 4}}
@@ -124,7 +126,11 @@ def build(name, env=None, cls=None, normalised=False, **kwargs):
         env = VecNormalize(env)
     policy = "MultiInputPolicy" if isinstance(env.observation_space, spaces.Dict) else "MlpPolicy"
     sizes = ON_POLICY if issubclass(cls, PPO) else OFF_POLICY
-    networks = {**NETWORKS, **(CRITIC if name.startswith("hyper") else {})}
+    if policy not in cls.policy_aliases:
+        pytest.skip(f"{name} has no {policy}")
+    networks = {**NETWORKS, **(CRITIC if name in ("hyper-td3", "hyper-sac") else {})}
+    if issubclass(cls, HyperPPO):
+        networks |= {"architectures": [[4], [8]], "generator": "nested"}
     return cls(policy, env, policy_kwargs=networks, seed=0, device="cpu", **{**sizes, **kwargs})
 
 
@@ -144,6 +150,7 @@ def critic_weight(agent):
 def actor_weight(agent):
     """Name and tensor of the first weight that acts."""
     wanted = "action_net." if isinstance(agent, PPO) else "actor."
+    wanted = "generator." if isinstance(agent, HyperPPO) else wanted
     return next((name, p) for name, p in agent.policy.named_parameters() if name.startswith(wanted))
 
 

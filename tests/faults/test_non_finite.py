@@ -13,6 +13,7 @@ from stable_baselines3.common.noise import NormalActionNoise
 from hyperrl.errors import NonFiniteError
 from hyperrl.registry import agents as registered
 from hyperrl.run.health import HealthCallback
+from hyperrl_agents.hyper_ppo import HyperPPO
 from tests.faults.injection import (
     BAD_ENV,
     At,
@@ -105,12 +106,28 @@ def test_a_value_of_an_environment_behind_a_normaliser(name, value, source):
 def test_an_action(name, value):
     agent = build(name)
 
+    def spoiled_samples(distribution):
+        own = distribution.sample
+
+        def sample():
+            drawn = own()
+            drawn[BAD_ENV, 1] = value
+            return drawn
+
+        distribution.sample = sample
+        distribution.log_prob = lambda actions: th.zeros(len(actions))  # The own one refuses NaN.
+        return distribution
+
     def spoil_actions(agent):
         method = "forward" if on_policy(name) else "_predict"
+        # It draws from distributions of its own while it collects.
+        method = "distribution_of" if isinstance(agent, HyperPPO) else method
         own = getattr(agent.policy, method)
 
         def bad(*args, **kwargs):
             result = own(*args, **kwargs)
+            if isinstance(agent, HyperPPO):
+                return spoiled_samples(result)
             (result[0] if isinstance(result, tuple) else result)[BAD_ENV, 1] = value
             return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -34,6 +35,8 @@ _LARGEST_FIRST_DEVIATION = 0.01
 _ROUNDINGS = 256
 _RATE_STEP = 1.5
 _SMALLEST_FACTOR, _LARGEST_FACTOR = 0.003, 7.0
+# What a rollout has where nothing is said.
+_MOST_ARCHITECTURES = 8
 _METRICS = ("policy_gradient_loss", "value_loss", "entropy_loss", "clip_fraction", "approx_kl", "loss")
 
 
@@ -49,7 +52,7 @@ class HyperPPO(Rollouts, PPO):
 
     Args:
         n_architectures: Architectures of a rollout; the number of environments and ``batch_size`` are
-            multiples of it.
+            multiples of it. None takes as many as can be, up to 8.
         sampler: How they are drawn, one of `hyperrl.nets.architectures.SAMPLERS`.
         desired_kl: The divergence that an epoch is to have: where it is more than twice as large, the
             learning rate is divided by 1.5 from there on, where it is less than half, multiplied. A step of a
@@ -63,7 +66,7 @@ class HyperPPO(Rollouts, PPO):
 
     Example:
         >>> from hyperrl import HyperPPO
-        >>> model = HyperPPO("MlpPolicy", "Pendulum-v1", n_architectures=1, n_steps=64)
+        >>> model = HyperPPO("MlpPolicy", "Pendulum-v1", n_steps=64)
         >>> action, _ = model.predict([0.0, 1.0, 0.0], deterministic=True, architecture=[16, 16])
     """
 
@@ -77,7 +80,7 @@ class HyperPPO(Rollouts, PPO):
         env: GymEnv | str,
         learning_rate: float | Schedule = 3e-4,
         *,
-        n_architectures: int = 8,
+        n_architectures: int | None = None,
         sampler: str = "biased",
         desired_kl: float | None = None,
         draw_every: int = 1,
@@ -107,7 +110,8 @@ class HyperPPO(Rollouts, PPO):
             self._setup_model()
 
     def _setup_model(self) -> None:
-        count = int(whole(1).check("n_architectures", self.n_architectures))
+        if self.n_architectures is not None:
+            whole(1).check("n_architectures", self.n_architectures)
         whole(1).check("draw_every", self.draw_every)
         if self.desired_kl is not None:
             above(0, 1e3).check("desired_kl", self.desired_kl)
@@ -117,12 +121,24 @@ class HyperPPO(Rollouts, PPO):
         super()._setup_model()
         self._plans: dict[tuple[int, bool], Packing] = {}
         self.architecture_returns = ArchitectureReturns(self.policy.space, self.n_envs)
+        count = self._count_architectures()
         # Stable-Baselines3 sets a loaded model up when it has its attributes already.
         if not hasattr(self, "_sampler"):
             seed = 0 if self.seed is None else self.seed
             self._sampler = ArchitectureSampler(self.policy.space, count, self.sampler_kind, seed)
             self._drawn: NDArray[np.int64] = np.zeros(0, np.int64)
             self._rollouts_since_draw = 0
+        elif self._sampler.count != count:
+            # It may go on with another number of environments.
+            self._sampler.count = count
+            self._drawn = np.zeros(0, np.int64)
+
+    def _count_architectures(self) -> int:
+        if self.n_architectures is not None:
+            return self.n_architectures
+        most = min(_MOST_ARCHITECTURES, len(self.policy.space))
+        shared = math.gcd(self.n_envs, self.batch_size)
+        return max(count for count in range(1, most + 1) if shared % count == 0)
 
     def check_trainable(self) -> None:
         """Refuse to train where environments or minibatches cannot be divided among the architectures.
@@ -130,7 +146,7 @@ class HyperPPO(Rollouts, PPO):
         Raises:
             ConfigError: The number of environments or of a minibatch's transitions is no multiple.
         """
-        count = self.n_architectures
+        count = self.n_architectures or 1
         for name, value in (("the number of environments", self.n_envs), ("batch_size", self.batch_size)):
             if value % count:
                 raise ConfigError(
@@ -198,7 +214,7 @@ class HyperPPO(Rollouts, PPO):
 
         Example:
             >>> from hyperrl import HyperPPO
-            >>> model = HyperPPO("MlpPolicy", "Pendulum-v1", n_architectures=1, n_steps=64)
+            >>> model = HyperPPO("MlpPolicy", "Pendulum-v1", n_steps=64)
             >>> polished = model.polish([16, 16], learning_rate=1e-4).learn(64)
         """
         return polished(self, architecture, settings)

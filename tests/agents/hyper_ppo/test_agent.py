@@ -246,3 +246,22 @@ def test_unknown_samplers_and_buffers_are_refused(make_agent):
         make_agent(sampler="biase")
     with pytest.raises(ConfigError, match="leave rollout_buffer_class out"):
         make_agent(rollout_buffer_class=RolloutBuffer)
+
+
+@pytest.mark.parametrize(
+    ("envs", "batch_size", "count"), [(1, 16, 1), (2, 16, 2), (4, 16, 4), (8, 16, 4), (8, 24, 4), (9, 6, 3)]
+)
+def test_a_rollout_has_as_many_architectures_as_fit_unless_it_is_told(make_agent, envs, batch_size, count):
+    # Six there are, so that eight are too many.
+    model = make_agent(make_vec_env(PointEnv, envs), n_architectures=None, batch_size=batch_size)
+    model.learn(8 * envs)
+    assert len(model._drawn) == count
+
+
+def test_a_loaded_agent_may_go_on_with_another_number_of_environments(make_agent, tmp_path):
+    make_agent(n_architectures=None).learn(64).save(tmp_path / "model")
+    loaded = HyperPPO.load(
+        tmp_path / "model", env=make_vec_env(PointEnv, 2), device="cpu", custom_objects={"n_envs": 2}
+    )
+    loaded.learn(32)
+    assert len(loaded._drawn) == 2
