@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -154,9 +154,18 @@ class HyperPPO(Rollouts, PPO):
                     f"(n_architectures), got {value}"
                 )
 
-    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "PPO",
+        progress_bar: bool = False,
+    ) -> tuple[int, BaseCallback]:
         self.check_trainable()
-        return super()._setup_learn(*args, **kwargs)
+        # In TensorBoard a run has the name of its algorithm, unless it was given another.
+        name = type(self).__name__ if tb_log_name == "PPO" else tb_log_name
+        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, name, progress_bar)
 
     def predict(
         self,
@@ -370,31 +379,7 @@ class HyperPPO(Rollouts, PPO):
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_plans", "architecture_returns"]
 
-    def learn(
-        self,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        log_interval: int = 1,
-        tb_log_name: str = "HyperPPO",
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> Self:
-        """Train; the arguments are those of Stable-Baselines3's ``learn``.
 
-        Args:
-            total_timesteps: Environment steps to take, over all environments together.
-            callback: A callback, several, or a function.
-            log_interval: Rollouts between two records of the logger.
-            tb_log_name: Name of the run in TensorBoard.
-            reset_num_timesteps: Whether the count of steps starts at zero.
-            progress_bar: Whether to show one.
-        """
-        return super().learn(
-            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
-        )
-
-
-@torch.no_grad()
 def _require_same(ratio: Tensor, actions: Tensor, log_std: Tensor) -> None:
     """Refuse transitions that the networks of the rollout did not make."""
     deviation = float((ratio - 1).abs().max())
