@@ -18,8 +18,9 @@ from hyperrl.environments import is_native, make_vec_env
 from hyperrl.errors import RunFolderError
 from hyperrl.evaluation.architecture_plot import plot_architectures
 from hyperrl.evaluation.architectures import Tournament, policy_of
-from hyperrl.evaluation.choice import Candidate, Limits, budget_within, choose, overlooked, pareto_front
+from hyperrl.evaluation.choice import Candidate, Limits, choose, overlooked, pareto_front
 from hyperrl.evaluation.statistics import Interval
+from hyperrl.exporters.budget import budget_of
 from hyperrl.exporters.microcontrollers import MICROCONTROLLERS, microcontroller
 from hyperrl.loading import load_agent
 from hyperrl.ranges import whole
@@ -211,6 +212,7 @@ def _digest(table: str) -> str:
 
 def _candidate(row: dict[str, str]) -> Candidate:
     architecture = tuple(int(width) for width in row["architecture"].split("-"))
-    budget = budget_within(int(row["inputs"]), architecture, int(row["outputs"]), row["normalised"] == "1")
+    sizes = [int(row["inputs"]), *architecture, int(row["outputs"])]
+    budget = budget_of(sizes, normalised=row["normalised"] == "1")
     returns = Interval(float(row["mean_return"]), float(row["low"]), float(row["high"]))
     return Candidate(architecture, budget, int(row["episodes"]), returns, row["finalist"] == "1")

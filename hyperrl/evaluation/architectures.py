@@ -12,9 +12,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from hyperrl.errors import ConfigError
-from hyperrl.evaluation.choice import Candidate, better_half, budget_within, size_classes
+from hyperrl.evaluation.choice import Candidate, better_half, size_classes
 from hyperrl.evaluation.stacked import play_stacked
 from hyperrl.evaluation.statistics import Interval, bootstrap_interval
+from hyperrl.exporters.budget import budget_of
 
 _Numbers = NDArray[np.int64]
 Progress = Callable[[str], None]
@@ -164,9 +165,10 @@ class Tournament:
 
     def _candidate(self, number: int, returns: Sequence[float], is_finalist: bool) -> Candidate:
         space = self._policy.space
-        budget = budget_within(
-            space.inputs, space.architectures[number], space.outputs, self._normaliser is not None
-        )
+        # A normaliser of rewards alone does not go to the robot.
+        normalised = self._normaliser is not None and self._normaliser.norm_obs
+        sizes = [space.inputs, *space.architectures[number], space.outputs]
+        budget = budget_of(sizes, normalised=normalised)
         if len(returns) > 1:
             interval = bootstrap_interval(returns, resamples=2000)
         else:

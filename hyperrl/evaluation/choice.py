@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hyperrl.errors import ConfigError
 from hyperrl.evaluation.statistics import Interval
-from hyperrl.exporters.budget import Budget, budget_of
+from hyperrl.exporters.budget import Budget
 from hyperrl.ranges import Range, above, whole
 
 
@@ -180,28 +180,3 @@ def choose(candidates: Sequence[Candidate], limits: Limits) -> Candidate:
             f"{best.returns.low:.1f}"
         )
     return min(enough, key=lambda one: (one.budget.parameters, -one.returns.estimate))
-
-
-def smallest_with_share(candidates: Sequence[Candidate], floor: float, share: float = 0.9) -> Candidate:
-    """Return the smallest policy that earns a share of what lies between a floor and the best.
-
-    Args:
-        candidates: Policies, at least one.
-        floor: Return that counts as nothing, that of an untrained policy for example.
-        share: From 0 to 1.
-    """
-    best = max(one.returns.estimate for one in candidates)
-    enough = [one for one in candidates if one.returns.estimate >= floor + share * (best - floor)]
-    return min(enough, key=lambda one: one.budget.parameters)
-
-
-def budget_within(inputs: int, architecture: Sequence[int], outputs: int, normalised: bool) -> Budget:
-    """Return what a policy of an architecture costs as float32.
-
-    Args:
-        inputs: Size of an observation.
-        architecture: The widths of the hidden layers.
-        outputs: Size of an action.
-        normalised: Whether observations are normalised.
-    """
-    return budget_of([inputs, *architecture, outputs], normalised=normalised)

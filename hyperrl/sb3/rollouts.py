@@ -51,6 +51,8 @@ class Rollouts(OnPolicyAlgorithm):
         Raises:
             NonFiniteError: The policy would give an action that is not finite.
         """
+        if not self._collects_itself():
+            return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
         assert self._last_obs is not None
         self.policy.set_training_mode(False)
         n_steps = 0
@@ -87,6 +89,10 @@ class Rollouts(OnPolicyAlgorithm):
         rollout_buffer.compute_returns_and_advantage(last_values=values, dones=dones)
         callback.update_locals(locals())
         callback.on_rollout_end()
+        return True
+
+    def _collects_itself(self) -> bool:
+        """Return whether this rollout is collected here; otherwise Stable-Baselines3 itself collects it."""
         return True
 
     def _make_act(self, rollout_buffer: RolloutBuffer) -> Act:

@@ -76,3 +76,12 @@ def test_an_agent_of_one_architecture_is_refused():
 
     with pytest.raises(ConfigError, match="ppo has a policy of one architecture"):
         policy_of(PPO("MlpPolicy", make_vec_env(PointEnv)), "ppo")
+
+
+@pytest.mark.parametrize("norm_obs", [True, False])
+def test_a_normaliser_of_rewards_alone_costs_the_robot_nothing(norm_obs):
+    venv = VecNormalize(make_vec_env(PointEnv, 2), norm_obs=norm_obs)
+    settings = {"architectures": [[2]], "generator": "nested"}
+    agent = HyperPPO("MlpPolicy", venv, n_steps=8, batch_size=8, seed=0, policy_kwargs=settings)
+    (one,) = tournament(agent, []).play([], [5, 6])
+    assert one.budget.normalised == norm_obs

@@ -12,18 +12,18 @@ from hyperrl.evaluation.choice import (
     Candidate,
     Limits,
     better_half,
-    budget_within,
     choose,
     overlooked,
     pareto_front,
     size_classes,
 )
 from hyperrl.evaluation.statistics import Interval
+from hyperrl.exporters.budget import budget_of
 
 
 def candidate(width, estimate, spread=1.0):
     """A policy 18 -> width -> 4, which has 23 parameters for each neuron and 4 more."""
-    budget = budget_within(18, (width,), 4, False)
+    budget = budget_of([18, width, 4])
     returns = Interval(estimate, estimate - spread, estimate + spread)
     return Candidate((width,), budget, 10, returns, True)
 

@@ -62,7 +62,7 @@ def test_cpp_includes_the_header_and_two_policies_share_a_program(tmp_path):
     )
     objects = [tmp_path / "hover.o", tmp_path / "land.o"]
     run(["g++", *STRICT, tmp_path / "main.cpp", *objects, "-o", tmp_path / "main", "-lm"])
-    run([tmp_path / "main"])
+    assert run([tmp_path / "main"]).returncode == 0
 
 
 def test_no_heap_and_nothing_but_mathematics_is_called(tmp_path):

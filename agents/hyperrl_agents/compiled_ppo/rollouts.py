@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from hyperrl.sb3.compiled_updates import CompiledUpdates
@@ -20,27 +17,8 @@ class CompiledRollouts(CompiledUpdates, Rollouts):
     What `_acting` gives no graph for, Stable-Baselines3 itself collects.
     """
 
-    def collect_rollouts(
-        self,
-        env: VecEnv,
-        callback: BaseCallback,
-        rollout_buffer: RolloutBuffer,
-        n_rollout_steps: int,
-    ) -> bool:
-        """Collect experience with the current policy, see `Rollouts.collect_rollouts`.
-
-        Args:
-            env: The environments.
-            callback: Called at the start, on every step and at the end.
-            rollout_buffer: The buffer to fill.
-            n_rollout_steps: Steps of each environment.
-
-        Returns:
-            Whether the rollout is complete; False if the callback ended it.
-        """
-        if self._acting() is None:
-            return OnPolicyAlgorithm.collect_rollouts(self, env, callback, rollout_buffer, n_rollout_steps)
-        return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+    def _collects_itself(self) -> bool:
+        return self._acting() is not None
 
     def _acting(self) -> Any:
         """Return the compiled acting if this rollout is to use it, else None."""

@@ -27,13 +27,15 @@ def compiled(folder, target, *flags):
     with as_file(files("hyperrl.exporters.crazyflie").joinpath("stand_ins")) as stand_ins:
         source = folder / "hyperrl_controller.c"
         command = ["cc", *flags, *WARNINGS, f"-I{folder}", f"-I{stand_ins}", "-c", source, "-o", target]
-        subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+        return subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("standard", ["-std=c11", "-std=gnu11"])
 @pytest.mark.parametrize("level", ["-Os", "-O3"])
 def test_the_controller_compiles_without_a_warning(standard, level, tmp_path):
-    compiled(artefact("random"), tmp_path / "controller.o", standard, level)
+    done = compiled(artefact("random"), tmp_path / "controller.o", standard, level)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "controller.o").stat().st_size > 0
 
 
 def test_the_controller_needs_no_heap_and_no_double_precision(tmp_path):
