@@ -57,6 +57,10 @@ class BoundsError(HyperRLError, ValueError):
     """A value lies outside its declared bounds."""
 
 
+class ContextError(HyperRLError, ValueError):
+    """A context, a parameter of it, or a split of contexts cannot be used, for example one without effect."""
+
+
 class UnsupportedSpaceError(HyperRLError, ValueError):
     """An observation or action space is of a kind that the agent cannot use."""
 
