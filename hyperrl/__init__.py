@@ -32,9 +32,13 @@ if TYPE_CHECKING:
     from hyperrl_agents.compiled_ppo import CompiledPPO as CompiledPPO
     from hyperrl_agents.compiled_sac import CompiledSAC as CompiledSAC
     from hyperrl_agents.compiled_td3 import CompiledTD3 as CompiledTD3
+    from hyperrl_agents.context_ppo import ContextPPO as ContextPPO
+    from hyperrl_agents.context_sac import ContextSAC as ContextSAC
+    from hyperrl_agents.context_td3 import ContextTD3 as ContextTD3
     from hyperrl_agents.hyper_ppo import HyperPPO as HyperPPO
     from hyperrl_agents.hyper_sac import HyperSAC as HyperSAC
     from hyperrl_agents.hyper_td3 import HyperTD3 as HyperTD3
+    from hyperrl_agents.hyper_zero import HyperZero as HyperZero
 
     __version__: str
 
@@ -42,6 +46,9 @@ _HOMES = {
     "CompiledPPO": "hyperrl_agents.compiled_ppo",
     "CompiledSAC": "hyperrl_agents.compiled_sac",
     "CompiledTD3": "hyperrl_agents.compiled_td3",
+    "ContextPPO": "hyperrl_agents.context_ppo",
+    "ContextSAC": "hyperrl_agents.context_sac",
+    "ContextTD3": "hyperrl_agents.context_td3",
     "Generated": "hyperrl.nets",
     "HyperCriticConfig": "hyperrl.sb3",
     "HyperNet": "hyperrl.nets",
@@ -49,6 +56,7 @@ _HOMES = {
     "HyperRLError": "hyperrl.errors",
     "HyperSAC": "hyperrl_agents.hyper_sac",
     "HyperTD3": "hyperrl_agents.hyper_td3",
+    "HyperZero": "hyperrl_agents.hyper_zero",
     "PlainPolicy": "hyperrl.plain_policy",
     "Run": "hyperrl.run",
     "RunConfig": "hyperrl.config",

@@ -89,7 +89,8 @@ def make_vec_env(
         n_envs: How many.
         seed: Seed of the first; the others take the numbers that follow.
         native: Whether MuJoCo is stepped without a Python environment around each simulation: the same bits
-            in less time, for the ids in `hyperrl_envs.native.SUPPORTED`.
+            in less time, for the ids in `hyperrl_envs.native.SUPPORTED` and
+            `hyperrl_envs.contextual.native.SUPPORTED`.
         threads: Threads that step, for native environments.
 
     Raises:
@@ -191,12 +192,15 @@ def is_native(env_id: str, env_kwargs: Mapping[str, Any]) -> bool:
         env_id: A registered id.
         env_kwargs: Keyword arguments that Gymnasium's environment takes.
     """
+    from hyperrl_envs.contextual.native import supports as supports_contextual
     from hyperrl_envs.native import supports
 
-    if not supports(env_id):
+    if supports_contextual(env_id):
+        from hyperrl_envs.contextual.native.build import unsupported
+    elif supports(env_id):
+        from hyperrl_envs.native.build import unsupported
+    else:
         return False
-    from hyperrl_envs.native.build import unsupported
-
     argument = unsupported(env_id, env_kwargs)
     if argument is not None:
         sentence = (
@@ -207,12 +211,14 @@ def is_native(env_id: str, env_kwargs: Mapping[str, Any]) -> bool:
 
 
 def _make_native(env_id: str, env_kwargs: Mapping[str, Any], n_envs: int, seed: int, threads: int) -> VecEnv:
+    from hyperrl_envs.contextual.native import make_contextual, supports
     from hyperrl_envs.native import make_native
 
     check_env_id(env_id)
-    _check_own_arguments(env_id, env_kwargs, make_native)
+    make: Callable[..., VecEnv] = make_contextual if supports(env_id) else make_native
+    _check_own_arguments(env_id, env_kwargs, make)
     _quieten_mujoco()
-    return make_native(env_id, n_envs, seed, threads=threads, **env_kwargs)
+    return make(env_id, n_envs, seed, threads=threads, **env_kwargs)
 
 
 def _check_own_arguments(env_id: str, env_kwargs: Mapping[str, Any], make: Callable[..., VecEnv]) -> None:

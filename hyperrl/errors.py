@@ -61,6 +61,10 @@ class ContextError(HyperRLError, ValueError):
     """A context, a parameter of it, or a split of contexts cannot be used, for example one without effect."""
 
 
+class DatasetError(HyperRLError, ValueError):
+    """A data set of solved tasks is missing, incomplete, damaged, or of other tasks."""
+
+
 class UnsupportedSpaceError(HyperRLError, ValueError):
     """An observation or action space is of a kind that the agent cannot use."""
 

@@ -17,6 +17,7 @@ from hyperrl.environments import make_env
 from hyperrl.evaluation.architectures import has_architectures, policy_of
 from hyperrl.evaluation.rollout import Episode, play_episodes
 from hyperrl.evaluation.statistics import Interval, bootstrap_interval, iqm
+from hyperrl.evaluation.zero_shot.evaluating import ZeroShot, evaluate_zero_shot, report_zero_shot
 from hyperrl.loading import load_agent
 from hyperrl.ranges import whole
 from hyperrl.run import RunFolder
@@ -27,6 +28,8 @@ from hyperrl.sb3.normalising import OnRawObservations
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
+
+__all__ = ["Evaluation", "ZeroShot", "evaluate", "evaluate_zero_shot", "report_zero_shot"]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ from hyperrl.ranges import between, whole
 from hyperrl.run import RunFolder
 from hyperrl.run.manifest import available_cores, git_commit, package_versions
 from hyperrl.run.seeding import seeds_of_evaluation
+from hyperrl.sb3.contexts.fixed import InOneContext, chosen_context
+from hyperrl.sb3.contexts.observed import Context, Observed
 from hyperrl.sb3.plain import acting, specialise
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ def export(
     formats: str | Sequence[str] = "c99",
     *,
     architecture: Sequence[int] | None = None,
+    context: str | Context | None = None,
     out: str | Path | None = None,
     weights: str = "float32",
     checkpoint: str = "latest",
@@ -85,6 +88,8 @@ def export(
         source: A run's folder, an algorithm of hyperrl or Stable-Baselines3, or a `Source`.
         formats: Names of exporters: "c99", "onnx", "torch", "npz".
         architecture: Widths of the hidden layers, for agents that have policies of several architectures.
+        context: For agents that act by a context: values by name, or text such as "mass=1.2,friction=0.8";
+            what is missing takes its default.
         out: The folder to appear; with several formats, one folder for each appears in it. None takes
             `export/FORMAT-ARCHITECTURE` in the run's folder.
         weights: "float32", or "int8", which is judged by the return in new episodes.
@@ -112,8 +117,12 @@ def export(
     seed = int(_SEED.check("seed", seed))
     given = source if isinstance(source, Source) else _source(source, checkpoint, env)
     try:
-        policy = specialise(given.model, architecture=architecture, vec_normalize=given.vec_normalize)
-        label = "x".join(map(str, policy.architecture)) or "linear"
+        chosen = chosen_context(given.model, context)
+        policy = specialise(
+            given.model, architecture=architecture, context=chosen, vec_normalize=given.vec_normalize
+        )
+        given = _in_context(given, chosen)
+        label = _label(given, policy)
         requests = [
             Request(
                 name,
@@ -129,7 +138,7 @@ def export(
         ]
         for request in requests:
             prepare(request)
-        return export_subject(_subject(given, policy, architecture, seed), requests)
+        return export_subject(_subject(given, policy, architecture, chosen, seed), requests)
     finally:
         if not isinstance(source, Source) and given.model is not source and given.model.env is not None:
             given.model.env.close()
@@ -217,11 +226,42 @@ def _place(folder: Path, out: str | Path | None, name: str, label: str, *, singl
     return Path(out).expanduser().absolute() / ("" if single else f"{name}-{label}")
 
 
-def _subject(source: Source, policy: PlainPolicy, architecture: Sequence[int] | None, seed: int) -> Subject:
+def _in_context(source: Source, context: NDArray[Any] | None) -> Source:
+    """Return a source whose environments have one context and do not show it, for agents with contexts."""
+    observed = getattr(source.model, "observed", None)
+    if not isinstance(observed, Observed):
+        return source
+
+    def make_env() -> gym.Env[Any, Any]:
+        env = source.make_env()
+        _check_env(env, source.model)
+        return InOneContext(env, observed, context)
+
+    named = None if context is None or observed.space is None else observed.space.as_dict(context)
+    return replace(source, make_env=make_env, provenance={**source.provenance, "context": named})
+
+
+def _label(source: Source, policy: PlainPolicy) -> str:
+    """Return what the folder of an export is called behind its format."""
+    label = "x".join(map(str, policy.architecture)) or "linear"
+    context = source.provenance.get("context") or {}
+    return "-".join([label, *(f"{name}={value:g}" for name, value in context.items())])
+
+
+def _subject(
+    source: Source,
+    policy: PlainPolicy,
+    architecture: Sequence[int] | None,
+    context: NDArray[Any] | None,
+    seed: int,
+) -> Subject:
     env = source.make_env()
     try:
-        _check_env(env, source.model)
-        interface = interface_of(env, policy.sizes[0], policy.sizes[-1])
+        if not isinstance(env, InOneContext):
+            _check_env(env, source.model)
+        interface = interface_of(
+            env.env if isinstance(env, InOneContext) else env, policy.sizes[0], policy.sizes[-1]
+        )
         rollout_seeds = seeds_of_evaluation(source.seed, seed + 1, _ROLLOUT_EPISODES)
         rollout = _observe(policy, env, rollout_seeds)
         space = env.observation_space
@@ -242,7 +282,7 @@ def _subject(source: Source, policy: PlainPolicy, architecture: Sequence[int] | 
         rollout,
         interface,
         source.provenance,
-        acting(source.model, source.vec_normalize, architecture=architecture),
+        acting(source.model, source.vec_normalize, architecture=architecture, context=context),
         play,
         None if box is None else box.low,
         None if box is None else box.high,

@@ -213,5 +213,6 @@ def _model_parameters(base: Any) -> dict[str, NDArray[Any]]:
         if name.startswith(_PHYSICAL) and not name.endswith(_COSMETIC) and name not in redrawn
     ]
     found = {name: getattr(model, name) for name in names}
-    found.update({f"opt.{name}": getattr(model.opt, name) for name in dir(model.opt) if name[0] != "_"})
+    options = {f"opt.{name}": getattr(model.opt, name) for name in dir(model.opt) if name[0] != "_"}
+    found.update({name: value for name, value in options.items() if name not in redrawn})
     return {name: np.array(value) for name, value in found.items() if not callable(value)}

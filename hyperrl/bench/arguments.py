@@ -45,6 +45,20 @@ class VecEnvArguments:
 
 
 @dataclass(frozen=True)
+class ContextsArguments:
+    """Measure what a change of context at a reset costs, in one process, interleaved round-robin."""
+
+    rounds: int = 15
+    """Rounds; medians, smallest and largest ratios are over them."""
+    seed: int = 0
+    """Seed of the environments."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results."""
+    quick: _Flag = False
+    """A small measurement only, to see that everything works."""
+
+
+@dataclass(frozen=True)
 class WarpArguments:
     """Measure environments simulated with MuJoCo Warp, captured and not, in one process, interleaved."""
 
@@ -72,6 +86,22 @@ class PPOArguments:
     """Folder for the results."""
     quick: _Flag = False
     """Small iterations only, to see that everything works."""
+
+
+@dataclass(frozen=True)
+class HyperZeroArguments:
+    """Measure HyperZero's training step grouped by task beside generation for each sample, interleaved."""
+
+    rounds: int = 12
+    """Rounds of three steps of each variant; medians, smallest and largest ratios are over them."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    seed: int = 0
+    """Seed of networks and batch."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results."""
+    quick: _Flag = False
+    """Small networks only, to see that everything works."""
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ from hyperrl.bench.arguments import (
     ArchitecturesArguments,
     CheckpointArguments,
     CompareArguments,
+    ContextsArguments,
     FaultArguments,
     GPUArguments,
     GPULearningArguments,
+    HyperZeroArguments,
     LearningArguments,
     LoopArguments,
     PeakArguments,
@@ -99,6 +101,15 @@ def _vecenv(arguments: VecEnvArguments) -> int:
     return int(not passed)
 
 
+def _contexts(arguments: ContextsArguments) -> int:
+    from hyperrl.bench import contexts, report, timing
+
+    timing.prepare("cpu", 1)
+    rounds = 2 if arguments.quick else int(whole(1, 1000).check("rounds", arguments.rounds))
+    folder = report.open_folder(arguments.out)
+    return int(not contexts.publish(folder, rounds=rounds, seed=arguments.seed, quick=arguments.quick))
+
+
 def _warp(arguments: WarpArguments) -> int:
     from hyperrl.bench import report, timing, warp
 
@@ -118,6 +129,16 @@ def _ppo(arguments: PPOArguments) -> int:
     rounds = 2 if arguments.quick else int(whole(1, 1000).check("rounds", arguments.rounds))
     folder = report.open_folder(arguments.out)
     return int(not ppo.publish(folder, rounds=rounds, seed=arguments.seed, quick=arguments.quick))
+
+
+def _hyper_zero(arguments: HyperZeroArguments) -> int:
+    from hyperrl.bench import hyper_zero, report, timing
+
+    timing.prepare(arguments.device, 1)
+    rounds = 2 if arguments.quick else int(whole(1, 1000).check("rounds", arguments.rounds))
+    folder = report.open_folder(arguments.out)
+    settings: dict[str, Any] = {"rounds": rounds, "device": arguments.device, "seed": arguments.seed}
+    return int(not hyper_zero.publish(folder, **settings, quick=arguments.quick))
 
 
 def _peak(arguments: PeakArguments) -> int:
@@ -299,9 +320,11 @@ _PARTS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "update": (SpeedArguments, _update),
     "contraction": (SpeedArguments, _contraction),
     "vecenv": (VecEnvArguments, _vecenv),
+    "contexts": (ContextsArguments, _contexts),
     "warp": (WarpArguments, _warp),
     "ppo": (PPOArguments, _ppo),
     "peak": (PeakArguments, _peak),
+    "hyper-zero": (HyperZeroArguments, _hyper_zero),
     "loop": (LoopArguments, _loop),
     "architectures": (ArchitecturesArguments, _architectures),
     "startup": (StartupArguments, _startup),
@@ -319,9 +342,11 @@ _USAGE = """usage: hyperrl bench [WORD] ...
   update       full gradient steps against Stable-Baselines3's and a naive hyper critic's
   contraction  the orders of evaluating a generated layer against each other
   vecenv       native MuJoCo environments against Stable-Baselines3's vectorised ones
+  contexts     changing a context at a reset, against a step and against loading the robot's file
   warp         environments simulated with MuJoCo Warp: captured, not captured, against native ones
   ppo          whole iterations of PPO, compiled and with native environments, against Stable-Baselines3's
   peak         the published critic's step against what the processor multiplies at best
+  hyper-zero   HyperZero's training step grouped by task against generation for each sample
   loop         training end to end, compiled and not, against Stable-Baselines3's
   architectures  policies of many architectures: generated, applied and trained, against the published way
   startup      how long a process takes to its first updates, and whether two hinder each other

@@ -16,8 +16,10 @@ from hyperrl.errors import HyperRLError, RunStoppedError, unknown_name
 VERBS = {
     "train": ("hyperrl.cli.train", "train an agent and leave a run folder"),
     "sweep": ("hyperrl.cli.sweep", "do all runs of a grid of settings, side by side"),
+    "zero-shot": ("hyperrl.cli.zero_shot", "solve a family of tasks and learn policies for all of them"),
     "resume": ("hyperrl.cli.resume", "continue a run that was stopped, killed or failed"),
     "evaluate": ("hyperrl.cli.evaluate", "measure the policy of a run on new episodes"),
+    "compare": ("hyperrl.cli.compare", "compare methods in contexts that they were not trained in"),
     "architectures": ("hyperrl.cli.architectures", "compare and choose among the architectures of a run"),
     "gradient-quality": ("hyperrl.cli.gradient_quality", "compare a critic's action gradient with rollouts"),
     "export": ("hyperrl.cli.export", "write a policy as C, ONNX, torch or NumPy, proved to act the same"),

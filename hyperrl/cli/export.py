@@ -28,6 +28,8 @@ class ExportArguments:
     """The format (c99); several with commas, or given several times."""
     architecture: Annotated[str, flag("16,16")] = ""
     """Widths of the hidden layers, for an agent that has policies of many architectures."""
+    context: Annotated[str, flag("mass=1.2,friction=0.8")] = ""
+    """The context to act in, for an agent that acts by one; what is missing takes its default."""
     weights: Annotated[str, flag("float32|int8")] = "float32"
     """Kind of weights (float32); int8 is for c99, and judged by its return."""
     checkpoint: Annotated[str, flag("latest|best|STEPS")] = "latest"
@@ -87,6 +89,7 @@ def main(argv: Sequence[str]) -> int:
             source,
             formats,
             architecture=parse_architecture(arguments.architecture),
+            context=arguments.context or None,
             out=arguments.out or None,
             weights=arguments.weights,
             episodes=parse_value(arguments.episodes),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -162,11 +163,21 @@ class Region:
         except (TypeError, ValueError) as error:
             raise ContextError(f"the boxes of a region of contexts cannot be read: {error}") from error
 
+    @cached_property
+    def _bounds(self) -> tuple[Array, Array]:
+        return np.array([low for low, _ in self.boxes]), np.array([high for _, high in self.boxes])
+
+    @cached_property
+    def _is_plain(self) -> bool:
+        return not any(param.log or param.choices for param in self.space)
+
     def _placed(self, chosen: NDArray[np.int64], units: Array) -> Array:
         """Return the contexts at places in [0, 1) of boxes, shapes [n] and [n, d]."""
+        lows, highs = (bounds[chosen] for bounds in self._bounds)
+        if self._is_plain:
+            # The same numbers as below in a tenth of the time: every episode of training draws one context.
+            return np.minimum(np.maximum(lows + units * (highs - lows), lows), highs)
         contexts = np.empty_like(units)
-        lows = np.array([low for low, _ in self.boxes])[chosen]
-        highs = np.array([high for _, high in self.boxes])[chosen]
         for column, param in enumerate(self.space):
             low, high, unit = lows[:, column], highs[:, column], units[:, column]
             if param.choices:

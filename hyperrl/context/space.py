@@ -158,8 +158,15 @@ class ContextSpace:
 
     def text(self, context: ArrayLike) -> str:
         """Return one context as text, for example "mass=1.2,friction=0.8"."""
-        values = self.array(context)
-        return ",".join(f"{name}={value:.{_DIGITS}g}" for name, value in zip(self.names, values, strict=True))
+        return self.label(self.array(context))
+
+    def label(self, context: Array) -> str:
+        """Return what `text` does, without checking the context.
+
+        Args:
+            context: Values in the space, shape [d].
+        """
+        return self._form % tuple(context.tolist())
 
     def parse(self, text: str) -> Array:
         """Return the context that a text such as "mass=1.2,friction=0.8" says; what is missing is default.
@@ -257,6 +264,14 @@ class ContextSpace:
         return cls(tuple(ContextParam.from_json(value) for value in values))
 
     @cached_property
+    def _form(self) -> str:
+        return ",".join(f"{name}=%.{_DIGITS}g" for name in self.names)
+
+    @cached_property
+    def _has_log(self) -> bool:
+        return any(param.log for param in self.params)
+
+    @cached_property
     def _log(self) -> NDArray[np.bool_]:
         return np.array([param.log for param in self.params])
 
@@ -272,4 +287,6 @@ class ContextSpace:
             )
         if not np.isfinite(values).all():
             raise NonFiniteError(f"contexts must be finite, got {values[~np.isfinite(values)][0]}")
+        if not self._has_log:
+            return values
         return np.where(self._log, np.log(np.where(self._log, values, 1.0)), values)

@@ -95,7 +95,8 @@ class Splits:
             drawn: Array = self.points[int(rng.integers(len(self.points)))].copy()
             return drawn
         assert self.region is not None
-        return self.region.sample(rng, 1)[0]
+        sampled: Array = self.region.sample(rng, 1)[0]
+        return sampled
 
     def distance(self, contexts: ArrayLike) -> Array:
         """Return how far contexts lie from those of training, in normalised units (see `Region.distance`).

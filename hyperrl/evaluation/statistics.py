@@ -47,7 +47,7 @@ def mean(values: ArrayLike) -> NDArray[np.float64]:
         ShapeError: There is no number.
         NonFiniteError: A number is NaN or infinite.
     """
-    return np.asarray(_checked(values).mean(axis=-1))
+    return np.asarray(checked(values).mean(axis=-1))
 
 
 def iqm(values: ArrayLike) -> NDArray[np.float64]:
@@ -62,7 +62,7 @@ def iqm(values: ArrayLike) -> NDArray[np.float64]:
         ShapeError: There is no number.
         NonFiniteError: A number is NaN or infinite.
     """
-    data = np.sort(_checked(values), axis=-1)
+    data = np.sort(checked(values), axis=-1)
     cut = data.shape[-1] // 4
     return np.asarray(data[..., cut : data.shape[-1] - cut].mean(axis=-1))
 
@@ -89,7 +89,7 @@ def bootstrap_interval(
         NonFiniteError: A number is NaN or infinite.
         ConfigError: The confidence, the number of resamples or the seed is out of range.
     """
-    data = _checked(values)
+    data = checked(values)
     if data.ndim != 1:
         raise ShapeError(f"the values must have shape [n], got {list(data.shape)}")
     return stratified_bootstrap_interval(
@@ -126,7 +126,7 @@ def stratified_bootstrap_interval(
         NonFiniteError: A number is NaN or infinite.
         ConfigError: The confidence, the number of resamples or the seed is out of range.
     """
-    data = _checked(values)
+    data = checked(values)
     if data.ndim != 2:
         raise ShapeError(f"the values must have shape [strata, n], got {list(data.shape)}")
     if not 0 < Range(0, 1).check("confidence", confidence) < 1:
@@ -160,7 +160,7 @@ def t_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
         NonFiniteError: A number is NaN or infinite.
         ConfigError: The confidence is out of range.
     """
-    data = _checked(values)
+    data = checked(values)
     if data.ndim != 1:
         raise ShapeError(f"the values must have shape [n], got {list(data.shape)}")
     if not 0 < Range(0, 1).check("confidence", confidence) < 1:
@@ -214,7 +214,16 @@ def _resample(
     return data[rows, columns].reshape(size, strata * n)
 
 
-def _checked(values: ArrayLike) -> NDArray[np.float64]:
+def checked(values: ArrayLike) -> NDArray[np.float64]:
+    """Return numbers as an array.
+
+    Args:
+        values: Numbers of shape [..., n], n at least 1.
+
+    Raises:
+        ShapeError: There is no number.
+        NonFiniteError: A number is NaN or infinite.
+    """
     data = np.asarray(values, dtype=np.float64)
     if data.ndim == 0 or data.size == 0:
         raise ShapeError(f"at least one value is needed, got an array of shape {list(data.shape)}")

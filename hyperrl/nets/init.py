@@ -18,7 +18,9 @@ from hyperrl.nets.activations import RECTIFIERS
 from hyperrl.nets.spec import TargetSpec, TensorSpec
 from hyperrl.nets.target_init import sample_bias, sample_weight, weight_std
 
-INITS: tuple[str, ...] = ("bias_hyper", "weight_hyper", "hyperfan_in", "hyperfan_out", "hyperl", "mip")
+INITS: tuple[str, ...] = (
+    *("bias_hyper", "weight_hyper", "hyperfan_in", "hyperfan_out", "hyperl", "hyperzero", "mip"),
+)
 _HYPERL_FEATURES = 1024
 _HYPERL_HIDDEN, _HYPERL_OUTPUT = 0.05, 0.008
 _LEAKY_RELU_GAIN_SQUARED = 2 / (1 + 0.01**2)
@@ -32,7 +34,8 @@ class InitConfig:
         method: ``bias_hyper`` (Beck et al., CoRL 2022: the base is the plain network, the head is zero or,
             with ``scale`` above 0, small), ``weight_hyper`` (same paper: every feature holds a plain
             network), ``hyperfan_in``, ``hyperfan_out`` (Chang et al., ICLR 2020), ``hyperl`` (the constants
-            of Sarafian et al., ICML 2021), ``mip`` (Ortiz et al., ICLR 2024: plain base, Kaiming fan-out
+            of Sarafian et al., ICML 2021), ``hyperzero`` (the same constants whatever the number of features,
+            Rezaei-Shoshtari et al., AAAI 2023), ``mip`` (Ortiz et al., ICLR 2024: plain base, Kaiming fan-out
             head).
         scale: For ``bias_hyper``: standard deviation of the generated difference as a fraction of the
             plain network's weights. 0 makes every condition yield exactly the plain network.
@@ -90,8 +93,9 @@ def initialise(
         _reset_base(block, spec, config.method)
         if config.method == "weight_hyper":
             _fill_with_plain_networks(block, spec)
-        elif config.method == "hyperl":
-            _fill_hyperl(block, last=block.tensor.layer == last_layer)
+        elif config.method in ("hyperl", "hyperzero"):
+            features = _HYPERL_FEATURES if config.method == "hyperl" else block.head.shape[0]
+            _fill_hyperl(block, features, last=block.tensor.layer == last_layer)
         elif config.method == "mip":
             block.head.normal_(0.0, sqrt(_LEAKY_RELU_GAIN_SQUARED / block.tensor.numel))
         else:
@@ -152,7 +156,7 @@ def _sample(target: Tensor, block: HeadBlock, scheme: str) -> None:
         target.copy_(value)
 
 
-def _fill_hyperl(block: HeadBlock, *, last: bool) -> None:
-    """U(±0.05), U(±0.008) on the output layer, for 1024 features; rescaled for any other number."""
-    bound = (_HYPERL_OUTPUT if last else _HYPERL_HIDDEN) * sqrt(_HYPERL_FEATURES / block.head.shape[0])
+def _fill_hyperl(block: HeadBlock, features: int, *, last: bool) -> None:
+    """U(±0.05), U(±0.008) on the output layer, for so many features; rescaled for any other number."""
+    bound = (_HYPERL_OUTPUT if last else _HYPERL_HIDDEN) * sqrt(features / block.head.shape[0])
     block.head.uniform_(-bound, bound)

@@ -30,17 +30,20 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 
 from hyperrl.errors import CheckpointError, StateError, UnsupportedEnvError
+from hyperrl.sb3.normalising import ContextVecNormalize
 from hyperrl_envs.generator_state import capture_spaces, restore_spaces
 from hyperrl_envs.layer_memory import class_name
 from hyperrl_envs.saved_state import capture_plain, restore_plain
 
+_NORMALISER = ("obs_rms", "ret_rms", "returns", "old_obs", "old_reward", "training")
 # What each known wrapper remembers from step to step. Subclasses may remember more, so they are not known.
 _WRAPPER_MEMORY: dict[type[VecEnvWrapper], tuple[str, ...]] = {
     VecCheckNan: ("_user_warned",),
     VecExtractDictObs: (),
     VecFrameStack: ("stacked_obs",),
     VecMonitor: ("episode_returns", "episode_lengths", "episode_count"),
-    VecNormalize: ("obs_rms", "ret_rms", "returns", "old_obs", "old_reward", "training"),
+    VecNormalize: _NORMALISER,
+    ContextVecNormalize: _NORMALISER,
     VecTransposeImage: (),
 }
 # What the statistics and the stacks within a wrapper remember.

@@ -13,7 +13,7 @@ import numpy as np
 from hyperrl.ranges import whole
 
 # Fixed branch numbers: a new part takes a new number and changes no other part's seeds.
-_AGENT, _ENVS, _EVALUATION, _FINAL_EVALUATION = 0, 1, 2, 3
+_AGENT, _ENVS, _EVALUATION, _FINAL_EVALUATION, _ZERO_SHOT = 0, 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,19 @@ def seeds_of_evaluation(run_seed: int, seed: int, episodes: int) -> tuple[int, .
         ConfigError: A seed is out of range.
     """
     return _numbers([run_seed, seed], _FINAL_EVALUATION, episodes)
+
+
+def seeds_of_zero_shot(seed: int, episodes: int) -> tuple[int, ...]:
+    """Derive one seed for each episode of a zero-shot evaluation, the same for every run and context.
+
+    Args:
+        seed: The evaluation's seed.
+        episodes: Number of episodes in each context.
+
+    Raises:
+        ConfigError: The seed is out of range.
+    """
+    return _numbers([seed], _ZERO_SHOT, episodes)
 
 
 def _numbers(entropy: Iterable[int], branch: int, count: int) -> tuple[int, ...]:

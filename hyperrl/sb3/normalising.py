@@ -6,9 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+from hyperrl.errors import ConfigError
+from hyperrl.sb3.contexts.observed import KEY, Observed
 
 
 def normalised(env: VecEnv, settings: bool | Mapping[str, Any], gamma: float = 0.99) -> VecEnv:
@@ -19,11 +24,56 @@ def normalised(env: VecEnv, settings: bool | Mapping[str, Any], gamma: float = 0
         settings: False for none, True for Stable-Baselines3's own settings, or keyword arguments of
             `VecNormalize`.
         gamma: Discount of the returns by whose spread rewards are divided.
+
+    Returns:
+        The environments; a context in their observations stays as it is.
+
+    Raises:
+        ConfigError: The context is to be normalised.
     """
     if settings is False:
         return env
     keywords = {} if settings is True else dict(settings)
+    context = Observed.of_env(env).size
+    if not context:
+        return VecNormalize(env, gamma=gamma, **keywords)
+    if not isinstance(env.observation_space, spaces.Dict):
+        return ContextVecNormalize(env, context, gamma=gamma, **keywords)
+    others = [key for key in env.observation_space.spaces if key != KEY]
+    keys = keywords.setdefault("norm_obs_keys", others)
+    if KEY in keys:
+        raise ConfigError(
+            f"normalize.norm_obs_keys must leave the {KEY} as it is, whose numbers have a meaning, got "
+            f"{', '.join(keys)}"
+        )
     return VecNormalize(env, gamma=gamma, **keywords)
+
+
+class ContextVecNormalize(VecNormalize):
+    """Stable-Baselines3's `VecNormalize` that leaves the last numbers of an observation as they are.
+
+    A context is normalised by the ranges of its task; statistics that change while an agent learns would
+    change what its numbers mean, and with it all that is generated from them.
+
+    Args:
+        venv: The environments; observations are vectors.
+        context_size: Numbers of the context d.
+        keywords: Further arguments of `VecNormalize`.
+    """
+
+    def __init__(self, venv: VecEnv, context_size: int, **keywords: Any) -> None:
+        super().__init__(venv, **keywords)
+        self.context_size = context_size
+
+    def _normalize_obs(self, obs: NDArray[Any], obs_rms: RunningMeanStd) -> NDArray[Any]:
+        normalised = super()._normalize_obs(obs, obs_rms)
+        normalised[..., -self.context_size :] = obs[..., -self.context_size :]
+        return normalised
+
+    def _unnormalize_obs(self, obs: NDArray[Any], obs_rms: RunningMeanStd) -> NDArray[Any]:
+        raw = super()._unnormalize_obs(obs, obs_rms)
+        raw[..., -self.context_size :] = obs[..., -self.context_size :]
+        return raw
 
 
 class OnRawObservations:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import ArrayLike
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.running_mean_std import RunningMeanStd
@@ -17,7 +18,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
-from hyperrl.errors import ConfigError, ExportError, NonFiniteError, UnsupportedSpaceError
+from hyperrl.errors import ConfigError, ContextError, ExportError, NonFiniteError, UnsupportedSpaceError
 from hyperrl.plain_policy import ActionHead, DenseLayer, ObservationNormaliser, PlainPolicy
 
 SUPPORTED = (
@@ -66,6 +67,7 @@ def specialise(
     model: Any,
     *,
     architecture: Sequence[int] | None = None,
+    context: Mapping[str, float] | ArrayLike | None = None,
     vec_normalize: VecNormalize | None = None,
 ) -> PlainPolicy:
     """Fix whatever an agent's policy depends on besides the observation, and return the plain policy left.
@@ -73,10 +75,13 @@ def specialise(
     Args:
         model: An algorithm of hyperrl or of Stable-Baselines3.
         architecture: Widths of the hidden layers, for agents that have policies of several architectures.
+        context: Values of the context's parameters by name, for agents that act by a context; what is missing
+            takes its default.
         vec_normalize: What normalises its observations; None takes that of the agent's environment.
 
     Raises:
         ConfigError: The agent needs an architecture and none is given, or has only one and another is given.
+        ContextError: The agent needs a context and none is given, or has none and one is given.
         UnsupportedSpaceError: Observations or actions are no vectors of numbers.
         ExportError: The network is more than dense layers.
         NonFiniteError: A weight is NaN or infinite.
@@ -84,22 +89,25 @@ def specialise(
     own = getattr(model, "specialise", None)
     parameters = {} if own is None else dict(inspect.signature(own).parameters)
     name = type(model).__name__
-    if "architecture" not in parameters:
-        policy = plain_policy(model, vec_normalize) if own is None else own(vec_normalize=vec_normalize)
-        assert isinstance(policy, PlainPolicy)
-        if architecture is not None and tuple(architecture) != policy.architecture:
-            raise ConfigError(
-                f"{name} has the one architecture {list(policy.architecture)}: "
-                f"{list(architecture)} is not for it to choose"
-            )
-        return policy
-    if architecture is None:
-        raise ConfigError(f"{name} has policies of many architectures: say which one, for example 16,16")
-    settings = {"vec_normalize": vec_normalize} if "vec_normalize" in parameters else {}
-    assert own is not None
-    chosen = own(architecture=list(architecture), **settings)
-    assert isinstance(chosen, PlainPolicy)
-    return chosen
+    settings: dict[str, Any] = {}
+    if own is None or "vec_normalize" in parameters:
+        settings["vec_normalize"] = vec_normalize
+    if "context" in parameters:
+        settings["context"] = context
+    elif context is not None:
+        raise ContextError(f"{name} does not act by a context: leave the context out")
+    if "architecture" in parameters:
+        if architecture is None:
+            raise ConfigError(f"{name} has policies of many architectures: say which one, for example 16,16")
+        settings["architecture"] = list(architecture)
+    policy = plain_policy(model, vec_normalize) if own is None else own(**settings)
+    assert isinstance(policy, PlainPolicy)
+    if architecture is not None and tuple(architecture) != policy.architecture:
+        raise ConfigError(
+            f"{name} has the one architecture {list(policy.architecture)}: "
+            f"{list(architecture)} is not for it to choose"
+        )
+    return policy
 
 
 def plain_policy(model: BaseAlgorithm, vec_normalize: VecNormalize | None = None) -> PlainPolicy:
@@ -144,11 +152,15 @@ def check_vectors(observation_space: spaces.Space[Any], action_space: spaces.Spa
         raise UnsupportedSpaceError(f"{noun} that are {_short(what)} cannot be exported: {SUPPORTED}")
 
 
-def normaliser_of(vec_normalize: VecNormalize | None) -> ObservationNormaliser | None:
+def normaliser_of(
+    vec_normalize: VecNormalize | None, key: str | None = None, size: int | None = None
+) -> ObservationNormaliser | None:
     """Return what a ``VecNormalize`` does to observations, None where it leaves them as they are.
 
     Args:
         vec_normalize: The wrapper, whose statistics are copied; None for none.
+        key: Of observations that are dicts, the part that is meant.
+        size: How many numbers of the observation are meant, the first ones; None for all.
 
     Raises:
         UnsupportedSpaceError: Its observations are no vectors.
@@ -156,14 +168,18 @@ def normaliser_of(vec_normalize: VecNormalize | None) -> ObservationNormaliser |
     """
     if vec_normalize is None or not vec_normalize.norm_obs:
         return None
-    statistics = vec_normalize.obs_rms
+    statistics: Any = vec_normalize.obs_rms
+    if isinstance(statistics, dict) and key is not None:
+        if key not in statistics:
+            return None
+        statistics = statistics[key]
     if not isinstance(statistics, RunningMeanStd) or np.ndim(statistics.mean) != 1:
         raise UnsupportedSpaceError(
             f"a VecNormalize of {_short(str(vec_normalize.observation_space))} cannot be exported: "
             f"{SUPPORTED}"
         )
     return ObservationNormaliser(
-        statistics.mean, statistics.var, vec_normalize.epsilon, vec_normalize.clip_obs
+        statistics.mean[:size], statistics.var[:size], vec_normalize.epsilon, vec_normalize.clip_obs
     )
 
 
@@ -231,21 +247,32 @@ def layers_of(modules: Iterable[nn.Module]) -> tuple[DenseLayer, ...]:
 
 
 def acting(
-    model: Any, vec_normalize: VecNormalize | None = None, *, architecture: Sequence[int] | None = None
+    model: Any,
+    vec_normalize: VecNormalize | None = None,
+    *,
+    architecture: Sequence[int] | None = None,
+    context: Mapping[str, float] | ArrayLike | None = None,
 ) -> Callable[[Any], Any]:
     """Return the trained model itself as a function from raw observations to deterministic actions.
+
+    Observations are those that its plain policy takes: without the context, for agents with contexts.
 
     Args:
         model: An algorithm of Stable-Baselines3, or one that acts as those do.
         vec_normalize: What normalises its observations; None takes that of the model's environment.
         architecture: Which of its policies acts, for agents that have policies of several architectures.
+        context: The context that it acts in, for agents with contexts.
     """
     if vec_normalize is None:
         vec_normalize = model.get_vec_normalize_env()
     chooses = architecture is not None and "architecture" in inspect.signature(model.predict).parameters
     settings = {"architecture": list(architecture)} if chooses and architecture is not None else {}
 
+    complete = getattr(model, "complete", None)
+
     def act(observations: Any) -> Any:
+        if complete is not None:
+            observations = complete(observations, context)
         if vec_normalize is not None:
             observations = vec_normalize.normalize_obs(observations)
         return model.predict(observations, deterministic=True, **settings)[0]

@@ -65,7 +65,7 @@ class Rollouts(OnPolicyAlgorithm):
         low, high = self.action_space.low, self.action_space.high
         while n_steps < n_rollout_steps:
             # Stored first and read from there: a compiled policy takes memory of one layout.
-            rollout_buffer.observations[n_steps] = self._last_obs
+            rollout_buffer.observations[n_steps] = self._as_array(self._last_obs)
             obs_tensor = observations[n_steps].to(self.device)
             with torch.no_grad():
                 drawn, values, log_probs = act(obs_tensor)
@@ -85,7 +85,8 @@ class Rollouts(OnPolicyAlgorithm):
             self._store(rollout_buffer, actions, rewards, values, log_probs)
             self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
         every = np.arange(env.num_envs)
-        values = self._values_of(torch.as_tensor(new_obs, device=self.device), every)
+        last = torch.as_tensor(self._as_array(new_obs), device=self.device)
+        values = self._values_of(last, every)
         rollout_buffer.compute_returns_and_advantage(last_values=values, dones=dones)
         callback.update_locals(locals())
         callback.on_rollout_end()
@@ -102,6 +103,17 @@ class Rollouts(OnPolicyAlgorithm):
             rollout_buffer: The buffer, empty.
         """
         raise NotImplementedError
+
+    def _as_array(self, observations: Any) -> NDArray[Any]:
+        """Return observations of all environments as one array ``[N, ...]``.
+
+        They are one, unless a subclass takes others.
+
+        Args:
+            observations: What the environments gave.
+        """
+        array: NDArray[Any] = observations
+        return array
 
     def _values_of(self, observations: Tensor, environments: NDArray[np.int64]) -> Tensor:
         """Return the values of observations.

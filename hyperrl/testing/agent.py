@@ -52,7 +52,8 @@ def check_agent(
     A run that is stopped in the middle of an episode and continued from its checkpoint by another agent ends
     bit for bit as the run that was not (`hyperrl.run.state`). A NaN from the environment stops learning
     within one update (`hyperrl.run.health`), and `predict` refuses observations that are NaN or infinite
-    (`hyperrl.sb3.finite`).
+    (`hyperrl.sb3.finite`). An agent whose class says `learns_offline = True` learns from data alone: what its
+    environment gives cannot spoil it, and is not spoilt.
 
     Args:
         agent_class: The algorithm's class.
@@ -94,7 +95,8 @@ def check_agent(
     _check_refusals(subject, model, continuous_only)
     if is_registered(agent_class) if finite_predict is None else finite_predict:
         check_finite_predict(subject, model)
-    check_health(subject)
+    if not getattr(agent_class, "learns_offline", False):
+        check_health(subject)
     if exact_resume:
         check_resume(subject, model)
 

@@ -11,14 +11,20 @@ from stable_baselines3 import DQN, PPO, SAC, TD3
 from hyperrl.errors import HyperRLError
 from hyperrl.registry import agents
 from hyperrl.testing import AgentCheckError, check_agent
+from tests.agents.hyper_zero.lines import LineEnv, line_dataset
 from tests.sb3.toys import DictEnv, PointEnv
 
 SMALL = {"policy_kwargs": {"net_arch": [8]}}
 
 
 @pytest.mark.parametrize("name", agents.names())
-def test_every_registered_agent_keeps_its_promises(name):
-    check_agent(agents.get(name), PointEnv)
+def test_every_registered_agent_keeps_its_promises(name, tmp_path):
+    agent_class = agents.get(name)
+    if getattr(agent_class, "learns_offline", False):
+        data = {"dataset": str(line_dataset(tmp_path).folder), "tasks_per_batch": 2, "rows_per_task": 4}
+        check_agent(agent_class, LineEnv, agent_kwargs={**data, "policy_kwargs": {"embedding": [8]}})
+    else:
+        check_agent(agent_class, PointEnv)
 
 
 def test_the_default_environment_and_dictionaries_of_observations():

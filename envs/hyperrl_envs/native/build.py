@@ -15,7 +15,6 @@ from hyperrl_envs.native.arguments import STEP_LIMIT, split_arguments, unsupport
 from hyperrl_envs.native.half_cheetah import HalfCheetah
 from hyperrl_envs.native.humanoid import Humanoid
 from hyperrl_envs.native.ids import SUPPORTED, supports
-from hyperrl_envs.native.model import load_model
 from hyperrl_envs.native.pendulums import InvertedDoublePendulum, InvertedPendulum
 from hyperrl_envs.native.planar_walkers import Hopper, Walker2d
 from hyperrl_envs.native.pusher import Pusher
@@ -38,7 +37,8 @@ _CLASSES: tuple[type[Task], ...] = (
     Walker2d,
     Quadrotor,
 )
-_TASKS = dict(zip(SUPPORTED, _CLASSES, strict=True))
+TASKS = dict(zip(SUPPORTED, _CLASSES, strict=True))
+"""The class of tasks of each id that can be stepped natively."""
 
 
 def unsupported(env_id: str, arguments: Mapping[str, Any]) -> str | None:
@@ -48,7 +48,7 @@ def unsupported(env_id: str, arguments: Mapping[str, Any]) -> str | None:
         env_id: One of `SUPPORTED`.
         arguments: Keyword arguments that `gymnasium.make` takes.
     """
-    return unsupported_argument(_TASKS[env_id], arguments)
+    return unsupported_argument(TASKS[env_id], arguments)
 
 
 def build_simulations(
@@ -85,11 +85,11 @@ def build_simulations(
     spec = copy.deepcopy(gym.spec(env_id))
     spec.kwargs.update(arguments)
     limit = spec.kwargs.pop(STEP_LIMIT, None)
-    task, rendering, limit = split_arguments(env_id, _TASKS[env_id], {**spec.kwargs, STEP_LIMIT: limit})
+    task, rendering, limit = split_arguments(env_id, TASKS[env_id], {**spec.kwargs, STEP_LIMIT: limit})
     # As in `gymnasium.make`: nothing given means what is registered, -1 means no limit.
     spec.max_episode_steps = spec.max_episode_steps if limit is None else limit
     if models is None:
-        model = load_model(task.xml_file)
+        model = task.load()
         models = [copy.copy(model) for _ in range(count)] if task.redrawn else [model] * count
     elif len(models) != count:
         raise ConfigError(f"there are {len(models)} models for {count} environments: give one each")

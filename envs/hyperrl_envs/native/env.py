@@ -53,8 +53,8 @@ class NativeEnv(gym.Env[NDArray[np.float64], NDArray[np.float32]]):
         self.init_qpos: Array = self.data.qpos.copy()
         self.init_qvel: Array = self.data.qvel.copy()
         self.redrawn_parameters = owner.task.redrawn
-        self._published = self._robot()
         self._owner = owner
+        self._published = self._robot()
         self._renderer: Any = None
         # Views that follow the simulation; asking MuJoCo for them takes longer than using them.
         self._qpos: Array = self.data.qpos
@@ -116,6 +116,7 @@ class NativeEnv(gym.Env[NDArray[np.float64], NDArray[np.float32]]):
         self._qpos[:] = qpos
         self._qvel[:] = qvel
         mujoco.mj_forward(self.model, self.data)
+        self._owner.task.measure(self.model, self.data)
 
     def begin(self) -> None:
         """Put the simulation at the start of a new episode, without a word to the others."""
@@ -161,5 +162,5 @@ class NativeEnv(gym.Env[NDArray[np.float64], NDArray[np.float32]]):
             getattr(self.model, name)[...] = values
 
     def _robot(self) -> dict[str, Array]:
-        """Return the model's arrays that episodes change, by name."""
-        return {name: getattr(self.model, name).copy() for name in self.redrawn_parameters}
+        """Return the model's arrays that the task draws anew in each episode, by name."""
+        return {name: getattr(self.model, name).copy() for name in self._owner.task.redrawn}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -78,24 +79,36 @@ def make_renderer(model: Any, data: Any, spec: Any, settings: RenderSettings) ->
     """
     from gymnasium.envs.mujoco.mujoco_rendering import MujocoRenderer
 
-    camera, name = settings.default_camera_config, settings.camera_name
-    if name is None and settings.camera_id is None:
-        name = _own_default(spec, "camera_name")
+    settings = with_cameras(settings, gym.envs.registration.load_env_creator(spec.entry_point))
+    camera = settings.default_camera_config
     return MujocoRenderer(
         model,
         data,
-        _own_default(spec, "default_camera_config") if camera is None else dict(camera),
+        None if camera is None else dict(camera),
         settings.width,
         settings.height,
         settings.max_geom,
         settings.camera_id,
-        name,
+        settings.camera_name,
         None if settings.visual_options is None else dict(settings.visual_options),
     )
 
 
-def _own_default(spec: Any, name: str) -> Any:
-    """Return what the environment that `gymnasium.make` builds has for an argument that is not given."""
-    task: Callable[..., Any] = gym.envs.registration.load_env_creator(spec.entry_point)
+def with_cameras(settings: RenderSettings, task: Callable[..., Any]) -> RenderSettings:
+    """Return settings with the cameras of a task where they name none.
+
+    Args:
+        settings: How to draw.
+        task: What builds Gymnasium's environment of the task; the defaults of its arguments are taken.
+    """
+    camera, name = settings.default_camera_config, settings.camera_name
+    if name is None and settings.camera_id is None:
+        name = _default(task, "camera_name")
+    if camera is None:
+        camera = _default(task, "default_camera_config")
+    return dataclasses.replace(settings, camera_name=name, default_camera_config=camera)
+
+
+def _default(task: Callable[..., Any], name: str) -> Any:
     parameter = inspect.signature(task).parameters.get(name)
     return None if parameter is None else parameter.default

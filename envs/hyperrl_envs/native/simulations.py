@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from hyperrl_envs.native.env import CallOrderError, NativeEnv
 from hyperrl_envs.native.model import check_alike
 from hyperrl_envs.native.rendering import RenderSettings, prepare_model
 from hyperrl_envs.native.stepping import Stepper, checked_threads
-from hyperrl_envs.native.task import Array, Batch, Task
+from hyperrl_envs.native.task import Array, Batch, Outcome, Task
 from hyperrl_envs.saved_state import capture_plain, restore_plain
 
 
@@ -68,6 +68,7 @@ class Simulations:
         rendering: How they are drawn.
         max_episode_steps: Steps after which an episode is truncated, None for no limit.
         threads: How many threads step, never more than environments.
+        make_env: Builds each environment from these simulations, its number and its model.
 
     Attributes:
         envs: The environments one by one.
@@ -89,6 +90,7 @@ class Simulations:
         rendering: RenderSettings,
         max_episode_steps: int | None,
         threads: int = 1,
+        make_env: Callable[[Simulations, int, Any], NativeEnv] = NativeEnv,
     ) -> None:
         threads = checked_threads(threads)
         check_alike(models)
@@ -102,7 +104,7 @@ class Simulations:
         self._actions_shape = (len(models), *self.action_space.shape)
         # Its size is known when the task has seen a simulation.
         self.observation_space = spaces.Box(-np.inf, np.inf, (0,), np.float64)
-        self.envs = [NativeEnv(self, index, model) for index, model in enumerate(models)]
+        self.envs = [make_env(self, index, model) for index, model in enumerate(models)]
         self._limit = np.iinfo(np.int64).max if max_episode_steps is None else max_episode_steps
         self._lengths = np.zeros(len(models), np.int64)
         self._returns = np.zeros(len(models))
@@ -116,7 +118,13 @@ class Simulations:
         self._fix()
         self.refresh()
         self._give_observation_space(task.observation(self._batch).shape[1])
-        self._stepper = Stepper([(env.model, env.data) for env in self.envs], task.frame_skip, threads)
+        measured = type(task).measure is not Task.measure
+        self._stepper = Stepper(
+            [(env.model, env.data) for env in self.envs],
+            task.frame_skip,
+            threads,
+            task.measure if measured else None,
+        )
 
     def reset(
         self, seeds: Sequence[int | None], indices: Sequence[int] | None = None
@@ -162,7 +170,7 @@ class Simulations:
         self.refresh()
         after = self._batch
         observations = self.task.observation(after)
-        rewards, terminated, terms = self.task.outcome(before, after, actions)
+        rewards, terminated, terms = self._judge(before, after, actions)
         self._lengths += 1
         self._returns += rewards
         truncated = self._lengths >= self._limit
@@ -226,12 +234,17 @@ class Simulations:
         for env in self.envs:
             env.close()
 
+    def _judge(self, before: Batch, after: Batch, actions: NDArray[Any]) -> Outcome:
+        """Judge one step of all environments."""
+        return self.task.outcome(before, after, actions)
+
     def _begin(self, index: int, seed: int | None) -> tuple[Array, dict[str, Any]]:
         env = self.envs[index]
         if seed is not None:
             env.seed(seed)
         env.begin()
-        if self._fixed["dt"][index] != env.dt:
+        is_as_before = self._fixed["dt"][index] == env.dt
+        if not (is_as_before and np.array_equal(self._fixed["qpos0"][index], env.init_qpos)):
             self._fix()
         self.set_episode(index, (True, 0, 0.0))
         row = {**self._rows[index], "time": np.array([env.data.time])}

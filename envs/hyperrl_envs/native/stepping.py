@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -38,15 +38,23 @@ class Stepper:
         simulations: A `mujoco.MjModel` and a `mujoco.MjData` for each.
         frame_skip: Simulation steps of one step.
         threads: How many threads, never more than simulations.
+        measure: Called with the model and the data of each simulation after its steps; None for nothing.
     """
 
-    def __init__(self, simulations: Sequence[tuple[Any, Any]], frame_skip: int, threads: int) -> None:
+    def __init__(
+        self,
+        simulations: Sequence[tuple[Any, Any]],
+        frame_skip: int,
+        threads: int,
+        measure: Callable[[Any, Any], None] | None = None,
+    ) -> None:
         parts = min(threads, len(simulations))
         bounds = [len(simulations) * part // parts for part in range(parts + 1)]
         self._slices = [slice(low, high) for low, high in itertools.pairwise(bounds)]
         with_controls = [(model, data, data.ctrl) for model, data in simulations]
         self._parts = [with_controls[part] for part in self._slices]
         self._frame_skip = frame_skip
+        self._measure = measure
         self._pool = ThreadPoolExecutor(parts - 1, "simulation") if parts > 1 else None
 
     def step(self, actions: NDArray[Any]) -> None:
@@ -77,3 +85,5 @@ class Stepper:
             mujoco.mj_step(model, data, count)
             # As Gymnasium does for every task: forces between bodies are computed only when asked for.
             mujoco.mj_rnePostConstraint(model, data)
+            if self._measure is not None:
+                self._measure(model, data)

@@ -15,6 +15,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperrl_envs.native.model import load_model
+
 Array = NDArray[np.float64]
 Batch = Mapping[str, Array]
 
@@ -51,6 +53,17 @@ class Task(ABC):
 
     xml_file: str
     frame_skip: int
+
+    def load(self) -> Any:
+        """Load the model.
+
+        Returns:
+            A new `mujoco.MjModel`.
+
+        Raises:
+            ConfigError: `xml_file` is no model.
+        """
+        return load_model(self.xml_file)
 
     def views(self, model: Any, data: Any) -> dict[str, Array]:
         """Return the arrays of one simulation that the task reads, as views that follow the simulation.
@@ -106,6 +119,18 @@ class Task(ABC):
             model: The `mujoco.MjModel`, of which only the arrays in `redrawn` may be changed.
             data: The `mujoco.MjData`, fresh from `mj_resetData`.
             published: The arrays in `redrawn` as they were before the first episode.
+        """
+        return None
+
+    def measure(self, model: Any, data: Any) -> None:
+        """Compute what the task reads and a step of MuJoCo leaves behind; nothing by default.
+
+        It follows each step and each start. After a step positions and velocities are those of its end, and
+        what follows from them, such as `xpos`, is that of one simulation step before.
+
+        Args:
+            model: The `mujoco.MjModel`, which stays as it is.
+            data: The `mujoco.MjData`, of which only what follows from positions and velocities may change.
         """
         return None
 

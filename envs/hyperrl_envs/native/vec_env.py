@@ -14,52 +14,33 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 
 from hyperrl_envs.native.build import build_simulations
 from hyperrl_envs.native.env import CallOrderError, NativeEnv
-from hyperrl_envs.native.simulations import Step
+from hyperrl_envs.native.simulations import Ended, Simulations, Step
+from hyperrl_envs.native.task import Array
 
 
-class NativeMujocoVecEnv(VecEnv):
-    """MuJoCo tasks stepped together, in place of `DummyVecEnv` over `gymnasium.make` with a `Monitor` each.
-
-    Observations, rewards, ends of episodes, infos and random numbers are bit for bit the same. Each info has
-    what Gymnasium's has, "TimeLimit.truncated", and at the end of an episode "terminal_observation" and
-    "episode" with the return `r`, the length `l` and the seconds `t` since this object was built.
+class SimulationsVecEnv(VecEnv):
+    """Simulations as Stable-Baselines3 sees them.
 
     Args:
-        env_id: One of `hyperrl_envs.native.SUPPORTED`.
-        n_envs: How many environments.
-        threads: How many threads step. More than one pays for expensive models such as Humanoid's.
-        models: One `mujoco.MjModel` for each environment, used as it is; by default they share one.
+        simulations: The environments.
+        observation_space: Of one environment as it is shown; by default as the simulations have it.
         step_infos: False leaves out of the infos what only describes the step, such as the terms of the
             reward; no algorithm reads it.
-        **env_kwargs: As for `gymnasium.make`.
 
     Attributes:
         envs: The environments one by one.
-
-    Raises:
-        UnsupportedEnvError: The task cannot be stepped natively.
-        UnknownNameError: There is no such keyword argument.
-        ConfigError: A value is wrong.
-        ShapeError: The models are of different structure.
     """
 
     def __init__(
-        self,
-        env_id: str,
-        n_envs: int = 1,
-        *,
-        threads: int = 1,
-        models: Sequence[Any] | None = None,
-        step_infos: bool = True,
-        **env_kwargs: Any,
+        self, simulations: Simulations, *, observation_space: Any = None, step_infos: bool = True
     ) -> None:
-        self._simulations = build_simulations(env_id, n_envs, env_kwargs, threads=threads, models=models)
-        self.envs = self._simulations.envs
+        self._simulations = simulations
+        self.envs = simulations.envs
         self._step_infos = step_infos
         self._started = time.time()
         self._actions: NDArray[Any] | None = None
         first = self.envs[0]
-        super().__init__(len(self.envs), first.observation_space, first.action_space)
+        super().__init__(len(self.envs), observation_space or first.observation_space, first.action_space)
         self.metadata = first.metadata
 
     def reset(self) -> VecEnvObs:
@@ -72,7 +53,7 @@ class NativeMujocoVecEnv(VecEnv):
         observations, self.reset_infos = self._simulations.reset(self._seeds)
         self._reset_seeds()
         self._reset_options()
-        return observations
+        return self._shown(observations, range(self.num_envs))
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Take the actions of the next step.
@@ -103,9 +84,10 @@ class NativeMujocoVecEnv(VecEnv):
         for index, ended in step.ended.items():
             seconds = round(time.time() - self._started, 6)
             episode = {"r": round(ended.episode_return, 6), "l": ended.length, "t": seconds}
-            infos[index] |= {"episode": episode, "terminal_observation": ended.observation}
+            infos[index] |= {"episode": episode, "terminal_observation": self._last(index, ended)}
             self.reset_infos[index] = ended.reset_info
-        return step.observations, step.rewards.astype(np.float32), step.done, infos
+        observations = self._shown(step.observations, range(self.num_envs))
+        return observations, step.rewards.astype(np.float32), step.done, infos
 
     def close(self) -> None:
         """End the threads and free what pictures needed."""
@@ -172,6 +154,14 @@ class NativeMujocoVecEnv(VecEnv):
         """Bring all environments to such states, see `set_state`."""
         self.set_state(states)
 
+    def _shown(self, observations: Array, indices: Sequence[int]) -> VecEnvObs:
+        """Return observations [len(indices), size] of some environments as they are shown."""
+        return observations
+
+    def _last(self, index: int, ended: Ended) -> Any:
+        """Return the last observation of an environment's episode as it is shown."""
+        return ended.observation
+
     def _chosen(self, indices: VecEnvIndices) -> list[NativeEnv]:
         return [self.envs[index] for index in self._get_indices(indices)]
 
@@ -183,6 +173,46 @@ class NativeMujocoVecEnv(VecEnv):
         columns = [values.tolist() if values.ndim == 1 else values.copy() for values in step.terms.values()]
         names = (*step.terms, "TimeLimit.truncated")
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, late, strict=True)]
+
+
+class NativeMujocoVecEnv(SimulationsVecEnv):
+    """MuJoCo tasks stepped together, in place of `DummyVecEnv` over `gymnasium.make` with a `Monitor` each.
+
+    Observations, rewards, ends of episodes, infos and random numbers are bit for bit the same. Each info has
+    what Gymnasium's has, "TimeLimit.truncated", and at the end of an episode "terminal_observation" and
+    "episode" with the return `r`, the length `l` and the seconds `t` since this object was built.
+
+    Args:
+        env_id: One of `hyperrl_envs.native.SUPPORTED`.
+        n_envs: How many environments.
+        threads: How many threads step. More than one pays for expensive models such as Humanoid's.
+        models: One `mujoco.MjModel` for each environment, used as it is; by default they share one.
+        step_infos: False leaves out of the infos what only describes the step, such as the terms of the
+            reward; no algorithm reads it.
+        **env_kwargs: As for `gymnasium.make`.
+
+    Attributes:
+        envs: The environments one by one.
+
+    Raises:
+        UnsupportedEnvError: The task cannot be stepped natively.
+        UnknownNameError: There is no such keyword argument.
+        ConfigError: A value is wrong.
+        ShapeError: The models are of different structure.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        n_envs: int = 1,
+        *,
+        threads: int = 1,
+        models: Sequence[Any] | None = None,
+        step_infos: bool = True,
+        **env_kwargs: Any,
+    ) -> None:
+        simulations = build_simulations(env_id, n_envs, env_kwargs, threads=threads, models=models)
+        super().__init__(simulations, step_infos=step_infos)
 
 
 def make_native(

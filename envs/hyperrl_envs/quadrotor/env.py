@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, ClassVar
 
-import numpy as np
-from gymnasium import spaces
-from gymnasium.envs.mujoco import MujocoEnv
 from gymnasium.utils import EzPickle
-from numpy.typing import NDArray
 
-from hyperrl.errors import unknown_name
 from hyperrl_envs.native.arguments import split_arguments
-from hyperrl_envs.native.task import Array, Batch
+from hyperrl_envs.native.task_env import TaskEnv
 from hyperrl_envs.quadrotor.ids import QUADROTOR
 from hyperrl_envs.quadrotor.task import (
     ACTION_NAMES,
@@ -33,7 +28,7 @@ DEFAULT_CAMERA_CONFIG = {
 }
 
 
-class QuadrotorEnv(MujocoEnv, EzPickle):
+class QuadrotorEnv(TaskEnv):
     """A Crazyflie 2.1 that flies to a setpoint and stays with it, see `Quadrotor` for the task.
 
     Actions are the thrusts of the motors M1 (front right), M2 (back right), M3 (back left) and M4 (front
@@ -53,6 +48,7 @@ class QuadrotorEnv(MujocoEnv, EzPickle):
 
     Attributes:
         task: The task with its settings.
+        kind: The class of the task.
         observation_names: What each number of the observation is.
         observation_units: Its unit.
         action_names: What each number of the action is.
@@ -65,7 +61,7 @@ class QuadrotorEnv(MujocoEnv, EzPickle):
         ConfigError: A value is of the wrong kind or out of range.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"]}  # noqa: RUF012
+    kind: ClassVar[type[Quadrotor]] = Quadrotor
     observation_names = OBSERVATION_NAMES
     observation_units = OBSERVATION_UNITS
     action_names = ACTION_NAMES
@@ -95,65 +91,5 @@ class QuadrotorEnv(MujocoEnv, EzPickle):
         camera = {"camera_id": camera_id, "camera_name": camera_name}
         EzPickle.__init__(self, default_camera_config=default_camera_config, **camera, **settings, **kwargs)
         checked = {**settings, **{name: value for name, value in kwargs.items() if name != "render_mode"}}
-        self.task = cast(Quadrotor, split_arguments(QUADROTOR, Quadrotor, checked)[0])
-        mode = kwargs.get("render_mode")
-        if mode is not None and mode not in self.metadata["render_modes"]:
-            raise unknown_name("render_mode", str(mode), self.metadata["render_modes"])
-        self.redrawn_parameters = self.task.redrawn
-        super().__init__(
-            xml_file,
-            frame_skip,
-            spaces.Box(-np.inf, np.inf, (len(OBSERVATION_NAMES),), np.float64),
-            default_camera_config=default_camera_config,
-            camera_id=camera_id,
-            camera_name=camera_name if camera_id is None else None,
-            **kwargs,
-        )
-        self._published = {name: getattr(self.model, name).copy() for name in self.redrawn_parameters}
-        self._views = self.task.views(self.model, self.data)
-        self.metadata = {**self.metadata, "render_fps": round(1 / self.dt)}
-
-    def step(  # type: ignore[override]  # Numbers are Python's, as the native environments give them.
-        self, action: NDArray[np.float32]
-    ) -> tuple[Array, float, bool, bool, dict[str, Any]]:
-        """Fly one step, see `gymnasium.Env.step`.
-
-        Args:
-            action: Thrusts of M1 to M4 in [-1, 1], shape [4].
-        """
-        before = self._batch()
-        self.do_simulation(action, self.frame_skip)
-        after = self._batch()
-        rewards, terminated, terms = self.task.outcome(before, after, np.asarray(action)[None])
-        if self.render_mode == "human":
-            self.render()
-        info = {name: values[0].item() for name, values in terms.items()}
-        return self.task.observation(after)[0], float(rewards[0]), bool(terminated[0]), False, info
-
-    def reset_model(self) -> Array:
-        """Begin an episode, see `gymnasium.envs.mujoco.MujocoEnv.reset_model`."""
-        self.task.prepare(self.np_random, self.model, self.data, self._published)
-        start = self.task.draw(self.np_random, self.init_qpos, self.init_qvel)
-        self.set_state(*start)  # type: ignore[no-untyped-call]
-        observation: Array = self.task.observation(self._batch())[0]
-        return observation
-
-    def render(self) -> Any:
-        """Draw the robot and the setpoint, see `gymnasium.Env.render`."""
-        self.task.show(self.model, self.data)
-        return super().render()  # type: ignore[no-untyped-call]
-
-    def snapshot_state(self) -> dict[str, Any]:
-        """Return what the simulation and the generator do not hold: the robot of this episode."""
-        robot = {name: getattr(self.model, name).copy() for name in self.redrawn_parameters}
-        return {"robot": robot, "np_random_seed": self._np_random_seed}
-
-    def restore_snapshot(self, snapshot: dict[str, Any]) -> None:
-        """Go back to what `snapshot_state` returned."""
-        for name, values in snapshot["robot"].items():
-            getattr(self.model, name)[...] = values
-        self._np_random_seed = snapshot["np_random_seed"]
-
-    def _batch(self) -> Batch:
-        batch = {name: view[None].copy() for name, view in self._views.items()}
-        return {**batch, "time": np.array([self.data.time])}
+        robot = split_arguments(QUADROTOR, self.kind, checked)[0]
+        super().__init__(robot, default_camera_config=default_camera_config, **camera, **kwargs)  # type: ignore[arg-type]

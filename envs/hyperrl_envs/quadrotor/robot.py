@@ -70,5 +70,5 @@ def hover_control(model: Any) -> float:
     Args:
         model: The `mujoco.MjModel`.
     """
-    weight = -model.opt.gravity[2] * model.body("quadrotor").mass[0]
+    weight = -model.opt.gravity[2] * model.body("quadrotor").subtreemass[0]
     return float((weight - model.actuator_biasprm[:, 0].sum()) / model.actuator_gainprm[:, 0].sum())

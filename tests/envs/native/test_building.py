@@ -12,7 +12,7 @@ import pytest
 from hyperrl.environments import make_env, make_vec_env
 from hyperrl.errors import ConfigError, HyperRLError, ShapeError, UnknownNameError, UnsupportedEnvError
 from hyperrl_envs.native import SUPPORTED, NativeMujocoVectorEnv, make_native, supports
-from hyperrl_envs.native.build import _TASKS
+from hyperrl_envs.native.build import TASKS
 from hyperrl_envs.quadrotor.ids import QUADROTOR
 
 
@@ -117,5 +117,5 @@ def test_each_id_has_its_own_task():
     # The classes are named like their ids but for namespace and version.
     for env_id in SUPPORTED:
         entry = gym.spec(env_id).entry_point.partition(":")[2]
-        assert _TASKS[env_id].__name__ == env_id.removeprefix("hyperrl/").rpartition("-v")[0]
-        assert entry.startswith(_TASKS[env_id].__name__)
+        assert TASKS[env_id].__name__ == env_id.removeprefix("hyperrl/").rpartition("-v")[0]
+        assert entry.startswith(TASKS[env_id].__name__)

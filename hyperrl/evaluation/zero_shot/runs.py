@@ -1,0 +1,95 @@
+"""Playing the episodes of a plan with the policy of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from hyperrl.config import RunConfig
+from hyperrl.evaluation.zero_shot.actors import Actor, PolicyActor, RandomActor
+from hyperrl.evaluation.zero_shot.lanes import Lanes, contexts_of, make_lanes
+from hyperrl.evaluation.zero_shot.plan import RANDOM, Case
+from hyperrl.evaluation.zero_shot.rollouts import Played, play
+from hyperrl.evaluation.zero_shot.view import ContextView
+from hyperrl.loading import load_agent
+from hyperrl.run import RunFolder
+from hyperrl.run.manifest import available_cores
+from hyperrl.sb3.normalising import OnRawObservations
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+Say = Callable[[str], None]
+LANES = 64
+"""Episodes that are played side by side, at most."""
+
+
+@contextmanager
+def loaded(folder: RunFolder, checkpoint: str) -> Iterator[BaseAlgorithm]:
+    """Bring back the agent of a run, and close its environment in the end.
+
+    Args:
+        folder: The run's folder.
+        checkpoint: "latest", "best" or a number of steps.
+    """
+    torch.set_num_threads(min(folder.config().threads, available_cores()))
+    agent, _ = load_agent(folder, checkpoint)
+    try:
+        yield agent
+    finally:
+        if agent.env is not None:
+            agent.env.close()
+
+
+def play_cases(
+    agent: BaseAlgorithm, config: RunConfig, cases: Sequence[Case], say: Say, *, lanes: int = LANES
+) -> list[Played]:
+    """Play episodes with the policy of an agent, and those of random actions.
+
+    Args:
+        agent: The agent.
+        config: The configuration of its run.
+        cases: The episodes.
+        say: Called with a line now and then.
+        lanes: How many episodes are played side by side; it changes nothing but the time.
+
+    Returns:
+        One result for each case, in their order.
+    """
+    view = contexts_of(config.env, config.env_kwargs)[1]
+    envs = make_lanes(config.env, config.env_kwargs, min(lanes, len(cases)), native=config.native)
+    try:
+        order = [index for index, case in enumerate(cases) if case.ablation != RANDOM]
+        order_random = [index for index, case in enumerate(cases) if case.ablation == RANDOM]
+        results: dict[int, Played] = {}
+        for indices in filter(None, (order, order_random)):
+            actor = _actor(agent, view, envs, cases[indices[0]])
+            own = [cases[index] for index in indices]
+            progress = _Progress(len(results), len(cases), say)
+            results |= dict(zip(indices, play(actor, envs, own, progress), strict=True))
+        return [results[index] for index in range(len(cases))]
+    finally:
+        envs.close()
+
+
+def _actor(agent: BaseAlgorithm, view: ContextView, lanes: Lanes, case: Case) -> Actor:
+    if case.ablation == RANDOM:
+        return RandomActor(lanes.action_space, lanes.count)
+    return PolicyActor(OnRawObservations(agent), view)
+
+
+class _Progress:
+    """Says every tenth of all episodes."""
+
+    def __init__(self, before: int, total: int, say: Say) -> None:
+        self._before, self._total, self._say = before, total, say
+        self._said = 10 * before // total
+
+    def __call__(self, done: int) -> None:
+        done += self._before
+        if 10 * done // self._total > self._said:
+            self._said = 10 * done // self._total
+            self._say(f"{done:,} of {self._total:,} episodes")
