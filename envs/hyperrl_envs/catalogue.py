@@ -1,4 +1,4 @@
-"""The MuJoCo tasks of Gymnasium that the agents are meant for, with their sizes."""
+"""The tasks that the agents are meant for, with their sizes: Gymnasium's MuJoCo tasks and our own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Task:
 
     Attributes:
         env_id: Gymnasium id.
-        observation_size: Number of observation dimensions.
+        observation_size: Number of observation dimensions, those of its default context included.
         action_size: Number of action dimensions.
         summary: What the agent has to do, in one line.
     """
@@ -36,5 +36,15 @@ TASKS = (
     Task("Reacher-v5", 10, 2, "move the tip of an arm to a place in the plane"),
     Task("Swimmer-v5", 8, 2, "swim forward with three links"),
     Task("Walker2d-v5", 17, 6, "walk forward in the plane without falling"),
+    Task("hyperrl/CheetahRun-v0", 18, 6, "HyperZero's cheetah: signed target speed, torso length"),
+    Task("hyperrl/ContextualAnt-v0", 107, 8, "Ant with contexts of dynamics, reward or both"),
+    Task("hyperrl/ContextualCartPole-v0", 5, 1, "balance a pole of some length with a continuous force"),
+    Task("hyperrl/ContextualHalfCheetah-v0", 19, 6, "HalfCheetah with contexts of dynamics, reward or both"),
+    Task("hyperrl/ContextualHopper-v0", 13, 3, "Hopper with contexts of dynamics, reward or both"),
+    Task("hyperrl/ContextualODE-v0", 2, 2, "steer an unknown polynomial differential equation to nought"),
+    Task("hyperrl/ContextualQuadrotor-v0", 20, 4, "the quadrotor with another mass, motors or a payload"),
+    Task("hyperrl/ContextualWalker2d-v0", 19, 6, "Walker2d with contexts of dynamics, reward or both"),
+    Task("hyperrl/FingerSpin-v0", 10, 2, "HyperZero's finger: signed speed of spinning, link length"),
     Task(QUADROTOR, 18, 4, "hover, or follow a trajectory, with the four motors of a Crazyflie 2.1"),
+    Task("hyperrl/WalkerWalk-v0", 25, 6, "HyperZero's walker: signed target speed, torso length"),
 )

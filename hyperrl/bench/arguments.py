@@ -59,6 +59,11 @@ class ContextsArguments:
 
 
 @dataclass(frozen=True)
+class ContextEvaluationArguments(ContextsArguments):
+    """Measure one policy that plays in 64 contexts together and one after the other, interleaved."""
+
+
+@dataclass(frozen=True)
 class WarpArguments:
     """Measure environments simulated with MuJoCo Warp, captured and not, in one process, interleaved."""
 

@@ -10,6 +10,7 @@ from hyperrl.bench.arguments import (
     ArchitecturesArguments,
     CheckpointArguments,
     CompareArguments,
+    ContextEvaluationArguments,
     ContextsArguments,
     FaultArguments,
     GPUArguments,
@@ -108,6 +109,16 @@ def _contexts(arguments: ContextsArguments) -> int:
     rounds = 2 if arguments.quick else int(whole(1, 1000).check("rounds", arguments.rounds))
     folder = report.open_folder(arguments.out)
     return int(not contexts.publish(folder, rounds=rounds, seed=arguments.seed, quick=arguments.quick))
+
+
+def _context_evaluation(arguments: ContextEvaluationArguments) -> int:
+    from hyperrl.bench import context_evaluation, report, timing
+
+    timing.prepare("cpu", 1)
+    rounds = 2 if arguments.quick else int(whole(1, 1000).check("rounds", arguments.rounds))
+    folder = report.open_folder(arguments.out)
+    passed = context_evaluation.publish(folder, rounds=rounds, seed=arguments.seed, quick=arguments.quick)
+    return int(not passed)
 
 
 def _warp(arguments: WarpArguments) -> int:
@@ -321,6 +332,7 @@ _PARTS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "contraction": (SpeedArguments, _contraction),
     "vecenv": (VecEnvArguments, _vecenv),
     "contexts": (ContextsArguments, _contexts),
+    "context-evaluation": (ContextEvaluationArguments, _context_evaluation),
     "warp": (WarpArguments, _warp),
     "ppo": (PPOArguments, _ppo),
     "peak": (PeakArguments, _peak),
@@ -343,6 +355,7 @@ _USAGE = """usage: hyperrl bench [WORD] ...
   contraction  the orders of evaluating a generated layer against each other
   vecenv       native MuJoCo environments against Stable-Baselines3's vectorised ones
   contexts     changing a context at a reset, against a step and against loading the robot's file
+  context-evaluation  one policy in 64 contexts: simulated together, against one after the other
   warp         environments simulated with MuJoCo Warp: captured, not captured, against native ones
   ppo          whole iterations of PPO, compiled and with native environments, against Stable-Baselines3's
   peak         the published critic's step against what the processor multiplies at best

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import mujoco
 import numpy as np
 
 from hyperrl.bench.report import provenance, record, show, write_table
 from hyperrl.bench.timing import Spread, Timings, interleave
+from hyperrl.environments import make_env
 
 ROBOTS = ("HalfCheetah", "Hopper", "Walker2d", "Ant")
 CONTEXT = ("mass", "gravity", "friction", "damping", "motor_strength")
@@ -61,7 +61,9 @@ def publish(folder: Path, *, rounds: int, seed: int = 0, quick: bool = False) ->
     show(f"A change of {', '.join(CONTEXT)} at a reset", rows, columns)
     path = folder / "contexts.csv"
     write_table(path, rows)
-    record(folder, {path.name: {"seed": seed, "threads": 1, "device": "cpu", "rounds": rounds, "quick": quick}})
+    record(
+        folder, {path.name: {"seed": seed, "threads": 1, "device": "cpu", "rounds": rounds, "quick": quick}}
+    )
     print(path)
     return quick or all(row["met"] for row in rows)
 
@@ -120,8 +122,9 @@ def _more(timings: Timings, variant: str) -> list[float]:
 
 
 def _variants(robot: str, seed: int) -> dict[str, Callable[[], object]]:
-    plain, loaded, stepped = (gym.make(f"{robot}-v5", disable_env_checker=True) for _ in range(3))
-    contextual = gym.make(f"hyperrl/Contextual{robot}-v0", context=list(CONTEXT), disable_env_checker=True)
+    settings = {"disable_env_checker": True}
+    plain, loaded, stepped = (make_env(f"{robot}-v5", settings) for _ in range(3))
+    contextual = make_env(f"hyperrl/Contextual{robot}-v0", {**settings, "context": list(CONTEXT)})
     for env in (plain, loaded, stepped, contextual):
         env.reset(seed=seed)
     base: Any = loaded.unwrapped

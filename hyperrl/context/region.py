@@ -75,6 +75,11 @@ class Region:
         Returns:
             Shape [n, d].
         """
+        if self._is_plain and len(self.boxes) == 1:
+            # One box is chosen without a draw: the same contexts, soon enough for the reset of an episode.
+            low, high = (bounds[0] for bounds in self._bounds)
+            drawn = low + rng.random((n, len(low))) * (high - low)
+            return np.asarray(np.minimum(np.maximum(drawn, low), high))
         chosen = rng.integers(len(self.boxes), size=n)
         return self._placed(chosen, rng.random((n, len(self.space))))
 

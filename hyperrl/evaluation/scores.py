@@ -174,6 +174,38 @@ def paired_difference_interval(
     return _percentiles(estimate, draw, one.size + other.size, confidence, resamples, seed)
 
 
+def row_bootstrap_interval(
+    values: ArrayLike,
+    statistic: Callable[[Array], Array],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2_000,
+    seed: int = 0,
+) -> Interval:
+    """Return a statistic of a table with its percentile bootstrap interval, drawing whole rows.
+
+    Args:
+        values: Shape [n, k], rows of what belongs together, such as the tasks of one run.
+        statistic: Reduces the last two axes, [..., n, k].
+        confidence: Probability that the interval covers, between 0 and 1.
+        resamples: Number of resampled data sets.
+        seed: Seed of the resampling.
+
+    Raises:
+        ShapeError: The values are not two-dimensional, or there is none.
+        NonFiniteError: A number is NaN or infinite.
+        ConfigError: The confidence, the number of resamples or the seed is out of range.
+    """
+    data = checked(values)
+    if data.ndim != 2:
+        raise ShapeError(f"the values must have shape [n, k], got {list(data.shape)}")
+
+    def draw(generator: np.random.Generator, size: int) -> Array:
+        return np.asarray(statistic(data[generator.integers(0, len(data), size=(size, len(data)))]))
+
+    return _percentiles(float(statistic(data)), draw, data.size, confidence, resamples, seed)
+
+
 def _paired_tasks(left: ArrayLike, right: ArrayLike) -> tuple[Array, Array]:
     one, other = checked(left), checked(right)
     if one.ndim != 2 or other.ndim != 2 or len(one) != len(other):

@@ -99,7 +99,7 @@ class Dataset:
             sha256(data),
         )
         self._write(record.file, data)
-        self._write(f"tasks/{name}.json", seal(asdict(record)))
+        self._write(f"tasks/{name}.json", seal({"task": asdict(record)}))
         return record
 
     def added(self, name: str) -> TaskRecord | None:
@@ -110,8 +110,7 @@ class Dataset:
         """
         path = self.folder / "tasks" / f"{name}.json"
         try:
-            values = {key: value for key, value in unseal(read_sealed(path), path).items() if key != "format"}
-            record = TaskRecord.from_json(values, str(path))
+            record = TaskRecord.from_json(unseal(read_sealed(path), path).get("task"), str(path))
             self._read(record)
         except (CheckpointError, DatasetError):
             return None

@@ -60,7 +60,7 @@ class Transitions:
         ):
             shapes = ", ".join(f"{field.name} {getattr(self, field.name).shape}" for field in fields(self))
             raise ShapeError(
-                f"the transitions of a task need arrays of the same, not zero, rows: got {shapes}"
+                f"the transitions of a task need arrays of the same number of rows, got {shapes}"
             )
         if np.abs(self.actions).max() > 1:
             raise DatasetError("the actions of a task must be rescaled to [-1, 1]")

@@ -221,7 +221,8 @@ def test_mip_is_a_plain_base_with_a_kaiming_fan_out_head():
 
 
 @pytest.mark.parametrize(
-    "method", ["bias_hyper", "weight_hyper", "hyperfan_in", "hyperfan_out", "hyperl", "mip"]
+    "method",
+    ["bias_hyper", "weight_hyper", "hyperfan_in", "hyperfan_out", "hyperl", "hyperzero", "mip"],
 )
 @pytest.mark.parametrize("kind", ["linear", "mlp", "modular"])
 def test_every_method_works_on_module_targets(kind, method):

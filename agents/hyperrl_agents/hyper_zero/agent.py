@@ -8,30 +8,24 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from gymnasium import spaces
-from numpy.typing import ArrayLike, NDArray
-from stable_baselines3.common.base_class import BaseAlgorithm
+from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.vec_env import VecNormalize
 
-from hyperrl.context import ContextSpace
 from hyperrl.errors import ConfigError
-from hyperrl.plain_policy import PlainPolicy
 from hyperrl.ranges import between, whole
-from hyperrl.zero_shot_data import Transitions
 from hyperrl_agents.hyper_zero import objectives
-from hyperrl_agents.hyper_zero.adaptation import adapted, plain_policy_of
 from hyperrl_agents.hyper_zero.batches import TaskBatch, TaskBatches
 from hyperrl_agents.hyper_zero.methods import find_method
+from hyperrl_agents.hyper_zero.one_context import OneContextMixin
 from hyperrl_agents.hyper_zero.policies import HyperZeroMultiInputPolicy, HyperZeroPolicy
-from hyperrl_agents.hyper_zero.solved_tasks import SolvedTasks
 
 # Gradient steps between two looks at callbacks, evaluations, signals.
 _ROUND = 10
 
 
-class HyperZero(BaseAlgorithm):
+class HyperZero(OneContextMixin):
     """Zero-shot policies from solved tasks (Rezaei-Shoshtari et al., AAAI 2023), and what they compare with.
 
     A hypernetwork generates the policy and the value function of a context. It is trained by regression on
@@ -151,6 +145,11 @@ class HyperZero(BaseAlgorithm):
             self.observation_space, self.action_space, self.lr_schedule, method=self.method, **settings
         ).to(self.device)
         self.policy_kwargs = settings
+
+    @property
+    def parameter_counts(self) -> dict[str, dict[str, Any]]:
+        """What the policy ("actor") and the value function ("critic") are, and how large."""
+        return self.policy.networks.sizes
 
     def check_trainable(self) -> None:
         """Refuse to learn without a data set, or with one of other tasks than the environment's.
@@ -288,77 +287,6 @@ class HyperZero(BaseAlgorithm):
         """Give actions, see `HyperZeroPolicy.predict`."""
         return self.policy.predict(observation, state, episode_start, deterministic)
 
-    def specialise(
-        self,
-        context: Mapping[str, float] | ArrayLike | None = None,
-        *,
-        vec_normalize: VecNormalize | None = None,
-    ) -> PlainPolicy:
-        """Return the policy of one context as a plain policy of the state alone.
-
-        Args:
-            context: Raw values by name or in order; None is refused.
-            vec_normalize: Must be None: HyperZero learns from observations as they are.
-
-        Raises:
-            ConfigError: There is no context, the task is inferred from what happens, or observations are
-                normalised.
-            HyperRLError: The context is not one of the space.
-        """
-        if vec_normalize is not None:
-            raise ConfigError("HyperZero acts on observations as they are: it takes no VecNormalize")
-        return plain_policy_of(self.policy, self.condition(context))
-
-    def adapt(
-        self,
-        context: Mapping[str, float] | ArrayLike,
-        transitions: Transitions,
-        *,
-        epochs: int = 5,
-        learning_rate: float = 1e-3,
-        batch_size: int = 512,
-    ) -> PlainPolicy:
-        """Return the policy of one context after it has learned from a few episodes there (few-shot).
-
-        The agent itself stays as it is. The defaults are the published ones.
-
-        Args:
-            context: As in `specialise`.
-            transitions: What an expert did there.
-            epochs: Passes over the transitions.
-            learning_rate: Of Adam.
-            batch_size: Transitions of a step.
-
-        Raises:
-            ConfigError: As in `specialise`, or a number is out of range.
-        """
-        return adapted(
-            self.policy,
-            self.condition(context),
-            transitions,
-            epochs=int(whole(1, 1e6).check("epochs", epochs)),
-            learning_rate=between(0, 1).check("learning_rate", learning_rate),
-            batch_size=int(whole(1, 1e9).check("batch_size", batch_size)),
-            seed=0 if self.seed is None else self.seed,
-        )
-
-    def condition(self, context: Mapping[str, float] | ArrayLike | None) -> NDArray[np.float32]:
-        """Return what the policy sees of a context, shape [d].
-
-        Args:
-            context: Raw values by name or in order.
-
-        Raises:
-            ConfigError: There is none, or the task is inferred.
-        """
-        tasks = self._tasks()
-        space: ContextSpace = tasks.space()
-        if self.policy.method.infers:
-            raise ConfigError("this policy infers its task while it acts: there is none to fix")
-        if context is None:
-            raise ConfigError(f"say which context, for example {space.text(space.default)}")
-        return tasks.seen(space.array(context))
-
     def checkpoint_state(self) -> dict[str, Any]:
         """Return what decides the next batches, see `hyperrl.run.state`."""
         return {"rng": self._rng.bit_generator.state}
@@ -370,9 +298,6 @@ class HyperZero(BaseAlgorithm):
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         self.check_trainable()
         return super()._setup_learn(*args, **kwargs)
-
-    def _tasks(self) -> SolvedTasks:
-        return SolvedTasks(self.env, self.dataset)
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_batches"]

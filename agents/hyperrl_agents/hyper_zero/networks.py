@@ -110,6 +110,25 @@ class ContextNetworks(nn.Module):
             self.values = resolve_kind(shape.kind)(shape.value_spec, features)
             self.values.initialise(shape.head_init(), self.policy.measure_second_moment())
 
+    @property
+    def sizes(self) -> dict[str, dict[str, Any]]:
+        """What policy ("actor") and value function ("critic") are: kind, widths, trainable and generated.
+
+        The embedding, which they share, counts as the policy's.
+        """
+        parts: dict[str, tuple[nn.Module, TargetSpec]] = {"actor": (self.policy, self.shape.policy_spec)}
+        if self.values is not None:
+            parts["critic"] = (self.values, self.shape.value_spec)
+        return {
+            name: {
+                "kind": "hyper" if self.shape.kind == "mlp" else self.shape.kind,
+                "hidden": list(self.shape.hidden),
+                "trainable": sum(parameter.numel() for parameter in module.parameters()),
+                "generated": spec.numel if self.shape.kind == "mlp" else 0,
+            }
+            for name, (module, spec) in parts.items()
+        }
+
     def forward(self, contexts: Tensor, states: Tensor) -> Tensor:
         """Actions ``[*batch, n, a]`` for contexts ``[*batch, d]`` and states ``[*batch, n, s]``."""
         actions: Tensor = self.policy_target(self.policy(contexts), states)

@@ -52,6 +52,9 @@ class Field:
         ]
         self._operations = [(_ORDER[rank], column, index) for rank, column, index in sorted_by_rank(found)]
         self._refuse_doubly_set(space)
+        # Most fields are multiplied by one factor as a whole, which takes a third of the time.
+        operation, _, index = self._operations[0]
+        self._is_factor = len(found) == 1 and operation == "scale" and index is ... and not self._is_number
 
     def rebase(self, nominal: NDArray[Any]) -> None:
         """Take other nominal values, those of a model that was compiled anew."""
@@ -64,6 +67,9 @@ class Field:
             context: Shape [d].
         """
         view = self._view
+        if self._is_factor:
+            np.multiply(self.nominal, context[self._operations[0][1]], out=view)
+            return
         view[...] = self.nominal
         for operation, column, index in self._operations:
             value = context[column]

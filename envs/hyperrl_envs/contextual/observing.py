@@ -59,13 +59,21 @@ class ContextObserver:
                 f"contexts are added to observations that are vectors, not to {observation_space}"
             )
         self._context_space, self._units = context_space, units
+        low, high = context_space.train_low, context_space.train_high
+        is_affine = not any(param.log for param in context_space)
+        self._affine = (low, np.where(high > low, high - low, 1.0)) if is_affine else None
         self._is_dict, self._is_seen = append == "dict", mode != "hidden"
         self.space = self._joined_space(observation_space)
 
     def code(self, contexts: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return contexts of shape [..., d] as observations show them, float32 of the same shape."""
-        shown = self._context_space.normalise(contexts) if self._units == "normalised" else contexts
-        return shown.astype(np.float32)
+        if self._units == "raw":
+            return contexts.astype(np.float32)
+        if self._affine is not None:
+            # What `normalise` does, without its checks: contexts come from the space.
+            low, width = self._affine
+            return (2 * (contexts - low) / width - 1).astype(np.float32)
+        return self._context_space.normalise(contexts).astype(np.float32)
 
     def join(self, observations: NDArray[Any], codes: NDArray[np.float32]) -> Any:
         """Return observations with contexts.

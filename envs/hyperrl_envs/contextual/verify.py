@@ -75,9 +75,9 @@ def verify(env: gym.Env[Any, Any], *, steps: int = 100, seed: int = 0) -> list[P
     """Prove for every parameter of an environment's contexts that it takes effect.
 
     Each parameter is set to the ends of its range, one after the other, while the others are default.
-    Observations or rewards must differ from those of the default context, contacts must have the friction that
-    was asked for, and the model must be the one that the compiler makes of the same context. Episodes are
-    begun; the sequence of contexts that comes next stays as it was.
+    Observations or rewards must differ from those of the default context, contacts must have the friction
+    that was asked for, and the model must be the one that the compiler makes of the same context. Episodes
+    are begun; the sequence of contexts that comes next stays as it was.
 
     Args:
         env: An environment with a `ContextualEnv` among its layers.

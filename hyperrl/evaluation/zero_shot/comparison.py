@@ -12,9 +12,9 @@ import numpy as np
 
 from hyperrl.context.space import Array
 from hyperrl.context.splits import TRAIN
-from hyperrl.evaluation.scores import optimality_gap, probability_of_improvement_interval, worst_mean
+from hyperrl.evaluation.scores import optimality_gap, probability_of_improvement_interval
 from hyperrl.evaluation.statistics import Interval, mean
-from hyperrl.evaluation.zero_shot.estimates import difference, interval
+from hyperrl.evaluation.zero_shot.estimates import difference, interval, worst_interval
 from hyperrl.evaluation.zero_shot.methods import Method
 from hyperrl.evaluation.zero_shot.plan import RANDOM, SHUFFLED, Plan
 from hyperrl.evaluation.zero_shot.references import Expert, expected_returns, normalised_scores
@@ -171,7 +171,7 @@ def _cell(method: Method, split: str, scores: Array | None) -> MethodOnSplit:
         len(method.runs),
         iqm=interval(returns),
         mean=interval(returns, mean),
-        worst=interval(returns, worst_mean, over_contexts=True),
+        worst=worst_interval(returns),
         gap=difference(trained, returns) if with_gap else None,
         shuffled=difference(returns, told) if told.size else None,
         normalised=None if scores is None else interval(scores),

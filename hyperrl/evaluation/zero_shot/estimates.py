@@ -10,21 +10,18 @@ import numpy as np
 
 from hyperrl.context.space import Array
 from hyperrl.errors import ShapeError
-from hyperrl.evaluation.scores import paired_difference_interval
+from hyperrl.evaluation.scores import paired_difference_interval, row_bootstrap_interval, worst_mean
 from hyperrl.evaluation.statistics import Interval, Statistic, iqm, stratified_bootstrap_interval
 
 RESAMPLES = 2_000
 
 
-def interval(
-    returns: Array, statistic: Statistic = iqm, *, over_contexts: bool = False, resamples: int = RESAMPLES
-) -> Interval:
+def interval(returns: Array, statistic: Statistic = iqm, *, resamples: int = RESAMPLES) -> Interval:
     """Return a statistic with its stratified bootstrap interval, for which contexts are the strata.
 
     Args:
         returns: Shape [runs, contexts, episodes].
         statistic: Of the mean returns of all runs in all contexts, which it reduces as the last axis.
-        over_contexts: Whether runs are averaged before, so that the statistic sees one number per context.
         resamples: Number of resampled data sets.
 
     Raises:
@@ -33,14 +30,32 @@ def interval(
     """
     data = _checked(returns)
     values = data.mean(axis=2).T if len(data) > 1 else data[0]
-    averages = over_contexts or len(data) == 1
 
     def of_all(drawn: Array) -> Array:
-        if averages:
+        if len(data) == 1:
             drawn = drawn.reshape(*drawn.shape[:-1], *values.shape).mean(axis=-1)
         return np.asarray(statistic(drawn))
 
     return stratified_bootstrap_interval(values, of_all, resamples=resamples)
+
+
+def worst_interval(returns: Array, *, resamples: int = RESAMPLES) -> Interval:
+    """Return the mean over the worst tenth of the contexts, runs averaged before, with its interval.
+
+    Runs (of one run: episodes) are drawn for all contexts together. Drawn for each context by itself, those
+    with bad luck would be the worst, and the interval would lie below the estimate.
+
+    Args:
+        returns: Shape [runs, contexts, episodes].
+        resamples: Number of resampled data sets.
+
+    Raises:
+        ShapeError: The shape is another, or there is no number.
+        NonFiniteError: A number is NaN or infinite.
+    """
+    data = _checked(returns)
+    rows = data[0].T if len(data) == 1 else data.mean(axis=2)
+    return row_bootstrap_interval(rows, lambda drawn: worst_mean(drawn.mean(axis=-2)), resamples=resamples)
 
 
 def difference(

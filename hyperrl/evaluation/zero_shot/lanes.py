@@ -187,11 +187,12 @@ def contexts_of(env_id: str, env_kwargs: Mapping[str, Any]) -> tuple[Splits, Con
         env.close()
 
 
-def rows_of(observations: Observations, rows: Sequence[int]) -> Observations:
+def rows_of(observations: Observations, rows: Sequence[int] | NDArray[np.int64]) -> Observations:
     """Return a copy of some rows of a batch of observations."""
+    chosen = np.asarray(rows, np.int64)
     if isinstance(observations, dict):
-        return {name: values[list(rows)] for name, values in observations.items()}
-    return observations[list(rows)]
+        return {name: values[chosen] for name, values in observations.items()}
+    return observations[chosen]
 
 
 def assign(observations: Observations, rows: Any, values: Any) -> None:

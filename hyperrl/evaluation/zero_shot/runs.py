@@ -78,7 +78,8 @@ def play_cases(
 def _actor(agent: BaseAlgorithm, view: ContextView, lanes: Lanes, case: Case) -> Actor:
     if case.ablation == RANDOM:
         return RandomActor(lanes.action_space, lanes.count)
-    return PolicyActor(OnRawObservations(agent), view)
+    counts = getattr(agent, "parameter_counts", {}).get("actor", {})
+    return PolicyActor(OnRawObservations(agent), view, by_context=bool(counts.get("generated")))
 
 
 class _Progress:

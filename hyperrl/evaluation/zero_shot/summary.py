@@ -11,9 +11,9 @@ import numpy as np
 
 from hyperrl.context.space import Array
 from hyperrl.context.splits import TRAIN
-from hyperrl.evaluation.scores import optimality_gap, worst_mean
+from hyperrl.evaluation.scores import optimality_gap
 from hyperrl.evaluation.statistics import Interval, mean
-from hyperrl.evaluation.zero_shot.estimates import difference, interval
+from hyperrl.evaluation.zero_shot.estimates import difference, interval, worst_interval
 from hyperrl.evaluation.zero_shot.plan import NONE, RANDOM
 from hyperrl.evaluation.zero_shot.references import Expected, Expert, expected_returns, normalised_scores
 from hyperrl.evaluation.zero_shot.results import Results
@@ -237,7 +237,7 @@ def _split(results: Results, name: str, expected: Expected | None) -> SplitSumma
         returns.shape[1],
         iqm=interval(returns[None]),
         mean=interval(returns[None], mean),
-        worst=interval(returns[None], worst_mean, over_contexts=True),
+        worst=worst_interval(returns[None]),
         gap=difference(trained[None], returns[None]) if trained.size else None,
         distance=float(splits.distance(splits.contexts(name)).mean()),
         length=float(results.lengths(name).mean()),

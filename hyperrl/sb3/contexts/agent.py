@@ -9,7 +9,6 @@ import torch
 from gymnasium import spaces
 from numpy.typing import ArrayLike
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -26,17 +25,9 @@ _SAME = 1e-3
 
 
 class ContextAgentMixin(BaseAlgorithm):
-    """Reads the contexts of environments, keeps them with the policy, and fixes them for a plain policy.
-
-    Its policies take vectors and dicts alike: "MlpPolicy" and "MultiInputPolicy" are the same.
-    """
+    """Reads the contexts of environments, keeps them with the policy, and fixes them for a plain policy."""
 
     policy: ContextPolicyMixin
-
-    def __init__(self, policy: str | type[BasePolicy], *args: Any, **kwargs: Any) -> None:
-        # By name Stable-Baselines3 would refuse dicts for the one.
-        named = self.policy_aliases.get(policy, policy) if isinstance(policy, str) else policy
-        super().__init__(named, *args, **kwargs)
 
     @property
     def observed(self) -> Observed:

@@ -68,7 +68,7 @@ def test_it_recovers_the_controllers_of_contexts_it_never_saw(data, method):
     agent = build(data, method=method, learning_rate=3e-3).learn(250)
     assert agent.num_timesteps == 250
     for drift in (-0.55, 0.43, 0.72):
-        assert error(agent, drift) < 0.1 * blind_error(drift), drift
+        assert error(agent, drift) < 0.25 * blind_error(drift), drift
 
 
 def test_maml_and_pearl_learn(data):
@@ -136,7 +136,7 @@ def test_a_specialised_policy_acts_as_the_agent_does(data, method):
         agent.specialise({"drit": 0.4})
     with pytest.raises(BoundsError, match=r"drift must be from -0.9 to 0.9"):
         agent.specialise({"drift": 2.0})
-    with pytest.raises(ConfigError, match=r"say which context, for example drift=0.5"):
+    with pytest.raises(ContextError, match=r"say which context, for example drift=0.5"):
         agent.specialise()
 
 

@@ -33,6 +33,16 @@ def test_hypernetworks_have_the_published_numbers_of_parameters(shape, published
     assert size(ContextNetworks(shape)) == published == count_parameters(shape)
 
 
+def test_sizes_are_told_apart_by_network():
+    networks = ContextNetworks(CHEETAH)
+    told = networks.sizes
+    assert {name: one["generated"] for name, one in told.items()} == {"actor": 6_150, "critic": 6_401}
+    assert told["actor"]["trainable"] == 1_967_878
+    assert sum(one["trainable"] for one in told.values()) == 3_612_935
+    concat = ContextNetworks(replace(CHEETAH, kind="concat", critic=False)).sizes
+    assert concat == {"actor": {"kind": "concat", "hidden": [256], "trainable": 459_014, "generated": 0}}
+
+
 def test_what_is_generated_has_the_published_size():
     assert CHEETAH.policy_spec.numel == 6_150
     assert CHEETAH.value_spec.numel == 6_401

@@ -10,7 +10,7 @@ import pytest
 
 from hyperrl.environments import make_env
 from hyperrl.errors import ConfigError, ContextError, NonFiniteError
-from hyperrl.evaluation.zero_shot.actors import WIDTH, PolicyActor, RandomActor
+from hyperrl.evaluation.zero_shot.actors import CONTEXT_WIDTH, WIDTH, PolicyActor, RandomActor
 from hyperrl.evaluation.zero_shot.lanes import SingleLanes, contexts_of, make_lanes
 from hyperrl.evaluation.zero_shot.plan import Plan
 from hyperrl.evaluation.zero_shot.rollouts import play
@@ -86,6 +86,30 @@ def test_results_do_not_depend_on_how_many_are_stepped_together(env_id):
         lanes.close()
         assert network.shapes == {(WIDTH, 4)}
     assert all(one == results[0] for one in results)
+
+
+class Generated(Network):
+    """A policy that depends on the contexts of the batch and the place in it, as rounding may."""
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        actions, _ = super().predict(observation)
+        contexts = len(np.unique(observation[:, 2:], axis=0))
+        places = np.arange(len(actions), dtype=np.float32)[:, None]
+        return actions * (1 + 1e-3 * contexts + 1e-4 * places).astype(np.float32), None
+
+
+def test_queries_of_one_context_do_not_depend_on_the_others(env_id):
+    kwargs = {"append": "flat"}
+    cases, view = planned(env_id, kwargs, ablations=("shuffled",))
+    results = []
+    for count in (1, 3, 64):
+        network = Generated(4)
+        actor = PolicyActor(network, view, by_context=True)
+        results.append([one.ended for one in play(actor, make_lanes(env_id, kwargs, count), cases)])
+        assert network.shapes == {(CONTEXT_WIDTH, 4)}
+    assert results[0] == results[1] == results[2]
+    mixed = play(PolicyActor(Generated(4), view), make_lanes(env_id, kwargs, 64), cases)
+    assert [one.ended for one in mixed] != results[0], "the policy should depend on the batch"
 
 
 def test_a_lane_that_is_told_another_context_tells_the_truth_in_its_next_episode(env_id):

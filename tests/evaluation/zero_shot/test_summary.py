@@ -13,7 +13,7 @@ import pytest
 from hyperrl.context import ContextParam, ContextSpace, Splits
 from hyperrl.errors import ContextError, RunFolderError, ShapeError
 from hyperrl.evaluation.statistics import iqm
-from hyperrl.evaluation.zero_shot.estimates import difference, interval
+from hyperrl.evaluation.zero_shot.estimates import difference, interval, worst_interval
 from hyperrl.evaluation.zero_shot.lanes import Ended
 from hyperrl.evaluation.zero_shot.plan import Plan
 from hyperrl.evaluation.zero_shot.references import Expert, expected_returns, normalised_scores
@@ -228,3 +228,16 @@ def test_the_statistics_are_json():
     data = json.loads(json.dumps(summary.to_json(), allow_nan=False))
     assert data["splits"][0]["iqm"]["estimate"] == pytest.approx(149.5)
     assert len(data["contexts"]) == 9
+
+
+def test_the_interval_of_the_worst_holds_the_estimate_though_all_contexts_are_alike():
+    """Two runs that differ as wholes: drawn for each context by itself, some context is always unlucky."""
+    returns = np.stack([np.full((40, 3), 10.0), np.full((40, 3), 20.0)])
+    found = worst_interval(returns)
+    assert (found.low, found.estimate, found.high) == (10, 15, 20)
+    episodes = np.stack([np.full(40, value) for value in (1.0, 2.0, 6.0)], axis=1)[None]
+    alone = worst_interval(episodes)
+    draws = [np.mean(draw) for draw in itertools.product([1.0, 2.0, 6.0], repeat=3)]
+    assert alone.estimate == 3
+    assert alone.low == pytest.approx(np.quantile(draws, 0.025), abs=0.35)
+    assert alone.high == pytest.approx(np.quantile(draws, 0.975), abs=0.35)

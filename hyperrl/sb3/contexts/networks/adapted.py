@@ -22,6 +22,8 @@ from hyperrl.sb3.contexts.networks.generated import applied, formed
 # Of the published adapter: 32 units beside 256, pieces of 370 numbers from 37 units.
 _UNITS_PER_BOTTLENECK = 8
 _CHUNK_PER_WIDTH = 10
+# Fewer units with ReLU are too often all at zero.
+_LEAST_BOTTLENECK = 4
 
 
 class AdaptedNet(ContextNet):
@@ -49,7 +51,7 @@ class AdaptedNet(ContextNet):
             raise ConfigError("the kind 'adapter' adapts hidden features: give at least one hidden layer")
         width = config.hidden[-1]
         options = dict(config.options)
-        bottleneck = int(options.get("bottleneck", max(1, width // _UNITS_PER_BOTTLENECK)))
+        bottleneck = int(options.get("bottleneck", max(_LEAST_BOTTLENECK, width // _UNITS_PER_BOTTLENECK)))
         embedding = int(options.get("embedding", 8))
         self.spec = TargetSpec.mlp(width, (bottleneck,), width, output_activation="relu")
         own = _hypernet_width(self.spec.numel, context_dim, embedding)
