@@ -15,8 +15,7 @@ from hyperrl.evaluation.zero_shot.figures import draw_distances, draw_groups, dr
 from hyperrl.evaluation.zero_shot.methods import Method
 from hyperrl.evaluation.zero_shot.references import Expert
 from hyperrl.evaluation.zero_shot.run_report import COSTS, interval_text
-
-_BINS = 6
+from hyperrl.evaluation.zero_shot.summary import distance_groups
 
 
 def comparison_report(
@@ -97,7 +96,7 @@ def _splits(comparison: Comparison, names: Sequence[str]) -> list[Part]:
 def _improvements(methods: Sequence[Method], comparison: Comparison, names: Sequence[str]) -> list[Part]:
     if len(methods) < 2:
         return []
-    head = ["method against", *names]
+    head = ["", *names]
     rows = []
     found = {(one.split, one.method, one.other): one.probability for one in comparison.improvements}
     for one in methods:
@@ -134,7 +133,7 @@ def _contexts(methods: Sequence[Method]) -> list[Part]:
 def _distances(methods: Sequence[Method]) -> list[Part]:
     plan = plan_of(methods)
     distances = np.concatenate([plan.splits.distance(plan.splits.contexts(name)) for name in plan.names])
-    groups = np.array_split(np.argsort(distances, kind="stable"), min(_BINS, len(distances)))
+    groups = distance_groups(distances)
     lines = {}
     for method in methods:
         returns = np.concatenate([method.returns(name).mean(axis=(0, 2)) for name in plan.names])

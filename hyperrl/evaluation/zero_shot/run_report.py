@@ -87,7 +87,7 @@ def _settings(results: Results) -> str:
 
 
 def _splits(summary: Summary) -> list[Part]:
-    head = ["split", "contexts", "IQM", "mean", "worst tenth", "gap to training", "ended early", "length"]
+    head = ["split", "contexts", "IQM", "mean", "worst tenth", "gap to training", "ended early", "steps"]
     with_success = any(one.success is not None for one in summary.splits)
     with_scores = any(one.normalised is not None for one in summary.splits)
     head += ["success"] * with_success + ["normalised IQM", "optimality gap"] * with_scores
@@ -238,7 +238,7 @@ def _context_rows(
         "median",
         "sd",
         "ended early",
-        "length",
+        "steps",
     ]
     kinds = [*results.plan.ablations, *([RANDOM] if results.plan.random else [])]
     head += [NAMES[kind] for kind in kinds]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hyperrl.context.space import Array
 from hyperrl.context.splits import TRAIN
@@ -252,14 +253,9 @@ def _split(results: Results, name: str, expected: Expected | None) -> SplitSumma
 
 
 def _distances(results: Results) -> list[DistanceSummary]:
-    """Group all contexts by distance: those that training may have, and the others in parts of equal size."""
     splits = results.plan.splits
     returns = np.concatenate([results.returns(name, NONE) for name in results.plan.names])
     distances = np.concatenate([splits.distance(splits.contexts(name)) for name in results.plan.names])
-    order = np.argsort(distances, kind="stable")
-    inside = int((distances < _INSIDE).sum())
-    beyond = order[inside:]
-    groups = [order[:inside], *np.array_split(beyond, min(_BINS, len(beyond)) or 1)]
     return [
         DistanceSummary(
             float(distances[group].min()),
@@ -267,6 +263,21 @@ def _distances(results: Results) -> list[DistanceSummary]:
             len(group),
             interval(returns[group][None], mean),
         )
-        for group in groups
-        if len(group)
+        for group in distance_groups(distances)
     ]
+
+
+def distance_groups(distances: Array) -> list[NDArray[np.int64]]:
+    """Divide contexts into those that training may have, and the others by distance in parts of equal size.
+
+    Args:
+        distances: From training, shape [n].
+
+    Returns:
+        Their numbers, near ones first; no group is empty.
+    """
+    order = np.argsort(distances, kind="stable")
+    inside = int((distances < _INSIDE).sum())
+    beyond = order[inside:]
+    groups = [order[:inside], *np.array_split(beyond, min(_BINS, len(beyond)) or 1)]
+    return [group for group in groups if len(group)]
