@@ -11,9 +11,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hyperrl.compare import compare as compare
     from hyperrl.config import RunConfig as RunConfig
+    from hyperrl.context import ContextParam as ContextParam
+    from hyperrl.context import ContextSpace as ContextSpace
+    from hyperrl.context import Splits as Splits
+    from hyperrl.context import make_splits as make_splits
     from hyperrl.errors import HyperRLError as HyperRLError
     from hyperrl.evaluate import evaluate as evaluate
+    from hyperrl.evaluate import evaluate_zero_shot as evaluate_zero_shot
     from hyperrl.export import export as export
     from hyperrl.loading import load_agent as load_agent
     from hyperrl.nets import Generated as Generated
@@ -47,7 +53,9 @@ _HOMES = {
     "CompiledSAC": "hyperrl_agents.compiled_sac",
     "CompiledTD3": "hyperrl_agents.compiled_td3",
     "ContextPPO": "hyperrl_agents.context_ppo",
+    "ContextParam": "hyperrl.context",
     "ContextSAC": "hyperrl_agents.context_sac",
+    "ContextSpace": "hyperrl.context",
     "ContextTD3": "hyperrl_agents.context_td3",
     "Generated": "hyperrl.nets",
     "HyperCriticConfig": "hyperrl.sb3",
@@ -62,11 +70,15 @@ _HOMES = {
     "RunConfig": "hyperrl.config",
     "RunFolder": "hyperrl.run",
     "SeedStack": "hyperrl.sb3.seeds",
+    "Splits": "hyperrl.context",
     "TargetMLP": "hyperrl.nets",
     "TargetSpec": "hyperrl.nets",
+    "compare": "hyperrl.compare",
     "evaluate": "hyperrl.evaluate",
+    "evaluate_zero_shot": "hyperrl.evaluate",
     "export": "hyperrl.export",
     "load_agent": "hyperrl.loading",
+    "make_splits": "hyperrl.context",
     "restore_agent": "hyperrl.train",
     "resume": "hyperrl.train",
     "specialise": "hyperrl.sb3.plain",

@@ -67,7 +67,7 @@ BAD = [
     (["evaluate", "none"], "there is no folder"),
     (["evaluate", "."], "holds no run"),
     (["evaluate", ".", "--episodes", "0"], "episodes must be a whole number from 1"),
-    (["list"], "list needs one of agents, envs, kinds"),
+    (["list"], "list needs one of agents, envs, contexts, kinds"),
     (["list", "agent"], "unknown list 'agent', did you mean 'agents'?"),
     (["doctor", "now"], "there is no folder"),
     (["doctor", ".", "now"], "unrecognized options: now"),

@@ -13,6 +13,7 @@ from hyperrl.context import ContextSpace
 from hyperrl.errors import ConfigError, ContextError
 from hyperrl.plain_policy import PlainPolicy
 from hyperrl.ranges import between, whole
+from hyperrl.sb3.contexts.observed import Observed
 from hyperrl.zero_shot_data import Transitions
 from hyperrl_agents.hyper_zero.adaptation import adapted, plain_policy_of
 from hyperrl_agents.hyper_zero.policies import HyperZeroPolicy
@@ -28,6 +29,16 @@ class OneContextMixin(BaseAlgorithm):
 
     policy: HyperZeroPolicy
     dataset: str | None
+
+    @property
+    def observed(self) -> Observed:
+        """What the policy sees of contexts: nothing where it infers its task."""
+        if self.policy.method.infers:
+            return Observed()
+        told = None if self.env is None else Observed.of_env(self.env)
+        if told is not None and told.space is not None:
+            return told
+        return Observed(self._tasks().space(), "visible", "normalised", self.policy.context_size)
 
     def specialise(
         self,

@@ -279,8 +279,7 @@ def test_wrong_groups_are_refused(options, words):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cls", [ContextSAC, ContextTD3])
-@pytest.mark.parametrize("kind", ["hyper", "adapter"])
+@pytest.mark.parametrize(("cls", "kind"), [(ContextSAC, "hyper"), (ContextTD3, "adapter")])
 def test_grouped_updates_compile_to_the_same(cls, kind):
     options = {"contexts_per_batch": 4, "actor": kind, "critic": kind}
     agents = [build(cls, compile=compiles, **options).learn(48) for compiles in (False, True)]

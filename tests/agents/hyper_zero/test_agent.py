@@ -140,6 +140,18 @@ def test_a_specialised_policy_acts_as_the_agent_does(data, method):
         agent.specialise()
 
 
+def test_it_says_what_it_sees_of_contexts(data):
+    agent = build(data)
+    assert (agent.observed.space.names, agent.observed.units, agent.observed.size) == (
+        ("drift",),
+        "normalised",
+        1,
+    )
+    np.testing.assert_array_equal(agent.observed.vector({"drift": 0.43}), agent.condition({"drift": 0.43}))
+    assert build(data, LineEnv(units="raw")).observed.units == "raw"
+    assert build(data, method="pearl").observed.size == 0
+
+
 def test_a_few_episodes_of_a_test_task_make_its_policy_better(data):
     agent = build(data, method="maml", learning_rate=1e-3).learn(10)
     drift = 0.72
