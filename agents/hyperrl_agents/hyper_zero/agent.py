@@ -62,7 +62,7 @@ class HyperZero(OneContextMixin):
     Example:
         >>> from hyperrl import HyperZero
         >>> agent = HyperZero("MlpPolicy", env, dataset="runs/cheetah-tasks").learn(100_000)  # doctest: +SKIP
-        >>> plain = agent.specialise(context={"speed": 3.2})  # doctest: +SKIP
+        >>> plain = agent.specialise(context={"speed": 3.5})  # doctest: +SKIP
     """
 
     learns_offline: ClassVar[bool] = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +14,8 @@ from hyperrl.context import ContextSpace
 from hyperrl.errors import ConfigError, ContextError
 from hyperrl.plain_policy import PlainPolicy
 from hyperrl.ranges import between, whole
-from hyperrl.sb3.contexts.observed import Observed
+from hyperrl.sb3.contexts.fixed import completed
+from hyperrl.sb3.contexts.observed import Context, Observed
 from hyperrl.zero_shot_data import Transitions
 from hyperrl_agents.hyper_zero.adaptation import adapted, plain_policy_of
 from hyperrl_agents.hyper_zero.policies import HyperZeroPolicy
@@ -39,6 +41,15 @@ class OneContextMixin(BaseAlgorithm):
         if told is not None and told.space is not None:
             return told
         return Observed(self._tasks().space(), "visible", "normalised", self.policy.context_size)
+
+    def complete(self, states: ArrayLike, context: Context | None = None) -> Any:
+        """Return states as observations with a context, for `predict`.
+
+        Args:
+            states: ``[N, s]``.
+            context: Raw values by name or in order; None for the default one.
+        """
+        return completed(self.observed, self.observation_space)(states, context)
 
     def specialise(
         self,

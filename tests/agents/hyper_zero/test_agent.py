@@ -149,6 +149,10 @@ def test_it_says_what_it_sees_of_contexts(data):
     )
     np.testing.assert_array_equal(agent.observed.vector({"drift": 0.43}), agent.condition({"drift": 0.43}))
     assert build(data, LineEnv(units="raw")).observed.units == "raw"
+    seen, _ = observations(0.43)
+    np.testing.assert_array_equal(agent.complete(seen[:, :SIZE], {"drift": 0.43}), seen)
+    both = build(data, LineEnv(append="dict"), "MultiInputPolicy").complete(seen[:, :SIZE], {"drift": 0.43})
+    np.testing.assert_array_equal(both["context"], seen[:, SIZE:])
     assert build(data, method="pearl").observed.size == 0
 
 
