@@ -17,6 +17,7 @@ from hyperrl.errors import ConfigError
 from hyperrl.sb3.acting import Act, direct_actor
 from hyperrl.sb3.compiled_updates import CompiledUpdates
 from hyperrl.sb3.device_buffer import DeviceReplayBuffer
+from hyperrl.sb3.named_runs import NamedRuns
 from hyperrl.sb3.packed_buffer import PackedReplayBuffer
 from hyperrl.sb3.plain import SpecialiseMixin
 
@@ -28,7 +29,7 @@ _STEPS_OF_AN_EPISODE = 1000
 _METHODS = {"predict", "_predict", "forward"}
 
 
-class OffPolicyUpdates(SpecialiseMixin, CompiledUpdates, OffPolicyAlgorithm):
+class OffPolicyUpdates(NamedRuns, SpecialiseMixin, CompiledUpdates, OffPolicyAlgorithm):
     """Mixin for off-policy algorithms with compiled updates, see `CompiledUpdates`.
 
     Transitions of vectors go into a `PackedReplayBuffer`, on a GPU into a `DeviceReplayBuffer`, where no

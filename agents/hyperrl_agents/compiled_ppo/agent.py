@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
 
+from hyperrl.sb3.named_runs import NamedRuns
 from hyperrl.sb3.obstacles import obstacle
 from hyperrl.sb3.plain import SpecialiseMixin
 from hyperrl.sb3.policies import FinitePPOCnnPolicy, FinitePPOMultiInputPolicy, FinitePPOPolicy
@@ -22,7 +22,7 @@ from hyperrl_agents.compiled_ppo.rollouts import CompiledRollouts
 from hyperrl_agents.compiled_ppo.update import METRICS, PPOUpdate
 
 
-class CompiledPPO(SpecialiseMixin, CompiledRollouts, PPO):
+class CompiledPPO(NamedRuns, SpecialiseMixin, CompiledRollouts, PPO):
     """Proximal policy optimisation (Schulman et al., 2017), its minibatch update and acting one graph each.
 
     Takes the arguments of Stable-Baselines3's `PPO`, and ``compile`` and ``precision`` of
@@ -138,29 +138,6 @@ class CompiledPPO(SpecialiseMixin, CompiledRollouts, PPO):
         if type(self.rollout_buffer) not in (RolloutBuffer, DictRolloutBuffer):
             return f"the rollout buffer is a {type(self.rollout_buffer).__name__} with ways of its own"
         return obstacle({"policy": self.policy}, {"policy": self.policy.optimizer})
-
-    def learn(
-        self,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        log_interval: int = 1,
-        tb_log_name: str = "CompiledPPO",
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> Self:
-        """Train; the arguments are those of Stable-Baselines3's ``learn``.
-
-        Args:
-            total_timesteps: Environment steps to take, over all environments together.
-            callback: A callback, several, or a function.
-            log_interval: Rollouts between two records of the logger.
-            tb_log_name: Name of the run in TensorBoard.
-            reset_num_timesteps: Whether the count of steps starts at zero.
-            progress_bar: Whether to show one.
-        """
-        return super().learn(
-            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
-        )
 
 
 class _Graphs:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from stable_baselines3 import TD3
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import MaybeCallback
 from torch import Tensor
 
 from hyperrl.compiled import constants_of
@@ -141,26 +140,3 @@ class CompiledTD3(OffPolicyUpdates, TD3):
         networks = {"actor": self.actor, "critic": self.critic}
         optimizers = {name: network.optimizer for name, network in networks.items()}
         return obstacle(networks, optimizers)
-
-    def learn(
-        self,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        log_interval: int = 4,
-        tb_log_name: str = "CompiledTD3",
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> Self:
-        """Train; the arguments are those of Stable-Baselines3's ``learn``.
-
-        Args:
-            total_timesteps: Environment steps to take, over all environments together.
-            callback: A callback, several, or a function.
-            log_interval: Episodes between two records of the logger.
-            tb_log_name: Name of the run in TensorBoard.
-            reset_num_timesteps: Whether the count of steps starts at zero.
-            progress_bar: Whether to show one.
-        """
-        return super().learn(
-            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
-        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
 
@@ -23,13 +22,14 @@ from hyperrl.sb3.contexts.extractor import flat_observations, ordered_keys
 from hyperrl.sb3.contexts.groups import Groups, numbered
 from hyperrl.sb3.contexts.on_policy import ContextActorCriticPolicy
 from hyperrl.sb3.contexts.rollout_buffer import FeatureRolloutBuffer
+from hyperrl.sb3.named_runs import NamedRuns
 from hyperrl.sb3.rollouts import Act, Rollouts
 
 _METRICS = ("policy_gradient_loss", "value_loss", "entropy_loss", "clip_fraction", "approx_kl", "loss")
 _COLUMNS = ("actions", "values", "log_probs", "advantages", "returns")
 
 
-class ContextPPO(ContextAgentMixin, Rollouts, PPO):
+class ContextPPO(NamedRuns, ContextAgentMixin, Rollouts, PPO):
     """PPO (Schulman et al., 2017) whose actor and critic see the task's context, each in its own way.
 
     Takes the arguments of Stable-Baselines3's `PPO`, but for state-dependent exploration, and computes what
@@ -160,29 +160,6 @@ class ContextPPO(ContextAgentMixin, Rollouts, PPO):
             stacked = {key: np.stack([one[key] for one in last]) for key in self._keys}
         features = torch.as_tensor(self._as_array(stacked), dtype=torch.float32, device=self.device)
         rewards[cut] += self.gamma * self._values_of(features, np.array(cut)).cpu().numpy()[:, 0]
-
-    def learn(
-        self,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        log_interval: int = 1,
-        tb_log_name: str = "ContextPPO",
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> Self:
-        """Train; the arguments are those of Stable-Baselines3's ``learn``.
-
-        Args:
-            total_timesteps: Environment steps to take, over all environments together.
-            callback: A callback, several, or a function.
-            log_interval: Rollouts between two records of the logger.
-            tb_log_name: Name of the run in TensorBoard.
-            reset_num_timesteps: Whether the count of steps starts at zero.
-            progress_bar: Whether to show one.
-        """
-        return super().learn(
-            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
-        )
 
 
 class _Minibatch(NamedTuple):

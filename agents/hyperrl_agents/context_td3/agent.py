@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import MaybeCallback
 
 from hyperrl.sb3.contexts.off_policy import ContextTD3Policy
 from hyperrl.sb3.contexts.off_policy_agent import ContextOffPolicyMixin
@@ -36,26 +35,3 @@ class ContextTD3(ContextOffPolicyMixin, CompiledTD3):
         networks = {"actor": self.actor, "critic": self.critic}
         optimizers = {name: network.optimizer for name, network in networks.items()}
         return self._why_ungrouped() or obstacle(networks, optimizers)
-
-    def learn(
-        self,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        log_interval: int = 4,
-        tb_log_name: str = "ContextTD3",
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> Self:
-        """Train; the arguments are those of Stable-Baselines3's ``learn``.
-
-        Args:
-            total_timesteps: Environment steps to take, over all environments together.
-            callback: A callback, several, or a function.
-            log_interval: Episodes between two records of the logger.
-            tb_log_name: Name of the run in TensorBoard.
-            reset_num_timesteps: Whether the count of steps starts at zero.
-            progress_bar: Whether to show one.
-        """
-        return super().learn(
-            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
-        )

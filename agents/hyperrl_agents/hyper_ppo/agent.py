@@ -13,7 +13,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
@@ -24,6 +24,7 @@ from hyperrl.nets.architectures.packing import Packing
 from hyperrl.plain_policy import PlainPolicy
 from hyperrl.ranges import above, whole
 from hyperrl.sb3 import ppo_losses as losses
+from hyperrl.sb3.named_runs import NamedRuns
 from hyperrl.sb3.rollouts import Act, Rollouts
 from hyperrl_agents.hyper_ppo.buffers import ArchitectureRolloutBuffer, ArchitectureSamples
 from hyperrl_agents.hyper_ppo.policies import HyperActorCriticPolicy
@@ -40,7 +41,7 @@ _MOST_ARCHITECTURES = 8
 _METRICS = ("policy_gradient_loss", "value_loss", "entropy_loss", "clip_fraction", "approx_kl", "loss")
 
 
-class HyperPPO(Rollouts, PPO):
+class HyperPPO(NamedRuns, Rollouts, PPO):
     """PPO over a space of architectures (Hegde et al., ICRA 2024): one run, a policy for each of them.
 
     Each rollout is flown by a few architectures that are drawn anew for it, each in a block of neighbouring
@@ -154,18 +155,9 @@ class HyperPPO(Rollouts, PPO):
                     f"(n_architectures), got {value}"
                 )
 
-    def _setup_learn(
-        self,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        reset_num_timesteps: bool = True,
-        tb_log_name: str = "PPO",
-        progress_bar: bool = False,
-    ) -> tuple[int, BaseCallback]:
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         self.check_trainable()
-        # In TensorBoard a run has the name of its algorithm, unless it was given another.
-        name = type(self).__name__ if tb_log_name == "PPO" else tb_log_name
-        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, name, progress_bar)
+        return super()._setup_learn(*args, **kwargs)
 
     def predict(
         self,

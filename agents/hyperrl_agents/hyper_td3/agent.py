@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import MaybeCallback
 from torch import Tensor
 
 from hyperrl.sb3.critics import HyperContinuousCritic
@@ -58,29 +57,6 @@ class HyperTD3(CompiledTD3):
             losses.critic_loss(values, self._td_target(batch, noise)).backward()
             self._diagnostics.observe(self._n_updates, batch, values)
             self.critic.optimizer.zero_grad()
-
-    def learn(
-        self,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        log_interval: int = 4,
-        tb_log_name: str = "HyperTD3",
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> Self:
-        """Train; the arguments are those of Stable-Baselines3's ``learn``.
-
-        Args:
-            total_timesteps: Environment steps to take, over all environments together.
-            callback: A callback, several, or a function.
-            log_interval: Episodes between two records of the logger.
-            tb_log_name: Name of the run in TensorBoard.
-            reset_num_timesteps: Whether the count of steps starts at zero.
-            progress_bar: Whether to show one.
-        """
-        return super().learn(
-            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
-        )
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_diagnostics"]

@@ -265,9 +265,3 @@ def test_a_loaded_agent_may_go_on_with_another_number_of_environments(make_agent
     )
     loaded.learn(32)
     assert len(loaded._drawn) == 2
-
-
-@pytest.mark.parametrize(("given", "expected"), [({}, "HyperPPO_1"), ({"tb_log_name": "mine"}, "mine_1")])
-def test_a_run_has_the_algorithms_name_in_tensorboard(make_agent, tmp_path, given, expected):
-    make_agent(tensorboard_log=str(tmp_path)).learn(32, **given)
-    assert [folder.name for folder in tmp_path.iterdir()] == [expected]
