@@ -1,6 +1,15 @@
 import pytest
 
-from hyperrl import CompiledPPO, CompiledSAC, CompiledTD3, ContextPPO, ContextSAC, HyperPPO, HyperSAC, HyperTD3
+from hyperrl import (
+    CompiledPPO,
+    CompiledSAC,
+    CompiledTD3,
+    ContextPPO,
+    ContextSAC,
+    HyperPPO,
+    HyperSAC,
+    HyperTD3,
+)
 
 ON_POLICY = {"n_steps": 8, "batch_size": 8, "n_epochs": 1}
 OFF_POLICY = {"buffer_size": 100}

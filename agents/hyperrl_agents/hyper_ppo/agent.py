@@ -372,6 +372,7 @@ class HyperPPO(NamedRuns, Rollouts, PPO):
         return [*super()._excluded_save_params(), "_plans", "architecture_returns"]
 
 
+@torch.no_grad()
 def _require_same(ratio: Tensor, actions: Tensor, log_std: Tensor) -> None:
     """Refuse transitions that the networks of the rollout did not make."""
     deviation = float((ratio - 1).abs().max())
