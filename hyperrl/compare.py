@@ -57,7 +57,7 @@ def compare(
     if isinstance(run_dirs, (str, Path)) or not run_dirs:
         raise UsageError("a comparison needs the folders of runs, for example runs/one and runs/two")
     runs = [_read(Path(path)) for path in run_dirs]
-    if len({run.name for run in runs}) < len(runs):
+    if len({Path(path).expanduser().resolve() for path in run_dirs}) < len(runs):
         raise UsageError("a comparison needs different runs, but one folder is given twice")
     methods = tuple(grouped(runs, labels))
     space = plan_of(methods).splits.space

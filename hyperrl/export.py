@@ -295,7 +295,7 @@ def _check_env(env: gym.Env[Any, Any], model: BaseAlgorithm) -> None:
         ("observations", env.observation_space, model.observation_space),
         ("actions", env.action_space, model.action_space),
     ):
-        if space.shape != trained.shape:
+        if _shape(space) != _shape(trained):
             raise ShapeError(
                 f"the environment has {noun} of shape {_shape(space)}, but those of the model have shape "
                 f"{_shape(trained)}: give the one that it was trained in, with its wrappers"
@@ -310,6 +310,8 @@ def _check_env(env: gym.Env[Any, Any], model: BaseAlgorithm) -> None:
 
 
 def _shape(space: spaces.Space[Any]) -> str:
+    if isinstance(space, spaces.Dict):
+        return ", ".join(f"{key} {_shape(part)}" for key, part in space.spaces.items())
     return "none" if space.shape is None else str(list(space.shape))
 
 

@@ -24,7 +24,7 @@ class EvaluateArguments:
     """Play deterministic episodes with seeds that the run has not used, and write DIR/eval/episodes.csv.
 
     With --split, play episodes in each context of sets of contexts, and write a table of them and a report to
-    DIR/eval/zero-shot. What was played before is not played again.
+    DIR/eval/zero-shot. What was played before is not played again: the same command continues a stopped one.
     """
 
     run: tyro.conf.Positional[Annotated[str, flag("DIR")]] = ""

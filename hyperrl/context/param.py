@@ -71,15 +71,16 @@ class ContextParam:
             object.__setattr__(self, field, _number(f"{field} of {self.name}", getattr(self, field)))
         for field in ("fields", "select"):
             object.__setattr__(self, field, _words(f"{field} of {self.name}", getattr(self, field)))
-        choices = tuple(_number(f"a choice of {self.name}", value) for value in self.choices)
-        object.__setattr__(self, "choices", choices)
+        choices = _items(f"the choices of {self.name}", self.choices)
+        object.__setattr__(
+            self, "choices", tuple(_number(f"a choice of {self.name}", value) for value in choices)
+        )
         if self.train is not None:
-            if len(self.train) != 2:
-                raise ContextError(
-                    f"the training range of {self.name} must be two numbers, got {self.train!r}"
-                )
-            low, high = (_number(f"the training range of {self.name}", bound) for bound in self.train)
-            object.__setattr__(self, "train", (low, high))
+            what = f"the training range of {self.name}"
+            bounds = _items(what, self.train)
+            if len(bounds) != 2:
+                raise ContextError(f"{what} must be two numbers, got {self.train!r}")
+            object.__setattr__(self, "train", tuple(_number(what, bound) for bound in bounds))
         self._check_order()
 
     @property
@@ -125,6 +126,8 @@ class ContextParam:
             UnknownNameError: There is a key that is no attribute.
             ContextError: A value is missing or wrong.
         """
+        if not isinstance(values, Mapping):
+            raise ContextError(f"a context parameter is a table of its attributes, got {values!r}")
         names = [field.name for field in dataclasses.fields(cls)]
         for name in values:
             if name not in names:
@@ -167,14 +170,24 @@ class ContextParam:
 def _number(what: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ContextError(f"{what} must be a number, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
         raise NonFiniteError(f"{what} must be finite, got {number}")
     return number
 
 
+def _items(what: str, value: Any) -> tuple[Any, ...]:
+    try:
+        return tuple(value)
+    except TypeError:
+        raise ContextError(f"{what} must be a list, got {value!r}") from None
+
+
 def _words(what: str, value: Any) -> tuple[str, ...]:
-    words = (value,) if isinstance(value, str) else tuple(value)
+    words = (value,) if isinstance(value, str) else _items(what, value)
     if not all(isinstance(word, str) and word for word in words):
         raise ContextError(f"{what} must be names, got {value!r}")
     return words

@@ -77,9 +77,12 @@ class Region:
         """
         if self._is_plain and len(self.boxes) == 1:
             # One box is chosen without a draw: the same contexts, soon enough for the reset of an episode.
-            low, high = (bounds[0] for bounds in self._bounds)
-            drawn = low + rng.random((n, len(low))) * (high - low)
-            return np.asarray(np.minimum(np.maximum(drawn, low), high))
+            low, width, high = self._only_box
+            drawn = rng.random((n, len(self.space)))
+            drawn *= width
+            drawn += low
+            # Rounding may go beyond the upper bound, never below the lower one.
+            return np.minimum(drawn, high, out=drawn)
         chosen = rng.integers(len(self.boxes), size=n)
         return self._placed(chosen, rng.random((n, len(self.space))))
 
@@ -171,6 +174,12 @@ class Region:
     @cached_property
     def _bounds(self) -> tuple[Array, Array]:
         return np.array([low for low, _ in self.boxes]), np.array([high for _, high in self.boxes])
+
+    @cached_property
+    def _only_box(self) -> tuple[Array, Array, Array]:
+        # Of shape [1, d]: NumPy takes a third of the time where it has nothing to broadcast.
+        low, high = self._bounds
+        return low, high - low, high
 
     @cached_property
     def _is_plain(self) -> bool:

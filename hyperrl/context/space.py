@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -122,7 +122,10 @@ class ContextSpace:
             given = {self.params[self.index(name)].name: value for name, value in context.items()}
             values: list[Any] = [given.get(param.name, param.default) for param in self.params]
         else:
-            plain = np.asarray(context)
+            try:
+                plain = np.asarray(context)
+            except ValueError as error:
+                raise ShapeError(f"a context is a row of numbers, got {context!r}") from error
             if plain.shape != (len(self),):
                 raise ShapeError(
                     f"a context of {', '.join(self.names)} has {len(self)} values, got shape {plain.shape}"
@@ -141,7 +144,7 @@ class ContextSpace:
             Shape [n, d].
 
         Raises:
-            ContextError: The names are in another order, or not those of the parameters.
+            ContextError: The names are in another order, or not those of the parameters; or this is no list.
             HyperRLError: As `array`.
         """
         if names is not None and tuple(names) != self.names:
@@ -149,6 +152,8 @@ class ContextSpace:
                 f"the contexts are of {', '.join(names)}, but this task's are of {', '.join(self.names)}, in "
                 "this order"
             )
+        if isinstance(contexts, Mapping) or not isinstance(contexts, Iterable):
+            raise ContextError(f"contexts must be a list of them, got {contexts!r}")
         rows = [self.array(context) for context in contexts]
         return np.stack(rows) if rows else np.zeros((0, len(self)))
 
@@ -240,14 +245,14 @@ class ContextSpace:
             UnknownNameError: A name is unknown.
             ContextError: A range is none.
         """
-        for name in ranges:
-            self.index(name)
+        if not isinstance(ranges, Mapping):
+            raise ContextError(f"ranges must be a table of low and high by name, got {ranges!r}")
         params = list(self.params)
-        for index, param in enumerate(params):
-            if param.name in ranges:
-                # Another number of bounds is refused by the parameter.
-                train: Any = tuple(ranges[param.name])
-                params[index] = dataclasses.replace(param, train=train)
+        for name, bounds in ranges.items():
+            index = self.index(name)
+            # What is no range is refused by the parameter.
+            train: Any = bounds
+            params[index] = dataclasses.replace(params[index], train=train)
         return ContextSpace(tuple(params))
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -259,8 +264,11 @@ class ContextSpace:
         """Build a space from what `to_json` returned.
 
         Raises:
+            ContextError: This is no list.
             HyperRLError: As `ContextParam.from_json`.
         """
+        if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
+            raise ContextError(f"a space of contexts is a list of parameters, got {values!r}")
         return cls(tuple(ContextParam.from_json(value) for value in values))
 
     @cached_property

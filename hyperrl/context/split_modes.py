@@ -93,8 +93,8 @@ def make_splits(
     seen = shown if trained is None else trained
     assert seen is not None
     tests = {INTERPOLATION: _draw(region, rng, n_test, seen)}
-    if mode != "box" and len(space) > 1:
-        combined = Region.training(space)
+    combined = _combined(space, mode)
+    if combined is not None:
         tests[COMBINATORIAL] = _draw(combined, rng, n_test, seen, outside=region)
     tests |= _beyond(space, rng, n_test, seen)
     return Splits(
@@ -156,13 +156,32 @@ def _boxes_of_training(space: ContextSpace, mode: str) -> tuple[Box, ...]:
     for index in range(len(space)):
         if mode == "bands":
             least, greatest = low.copy(), high.copy()
-            # The middle of the range, in the logarithm where the parameter has it.
-            greatest[index] = space.denormalise(np.zeros(len(space)))[index]
+            greatest[index] = _middle(space)[index]
         else:
             least, greatest = space.default.copy(), space.default.copy()
             least[index], greatest[index] = low[index], high[index]
         boxes.append(boxed(least, greatest))
     return tuple(boxes)
+
+
+def _combined(space: ContextSpace, mode: str) -> Region | None:
+    """Return where training has every value of each parameter, and among them its unseen combinations."""
+    if mode == "box" or len(space) == 1:
+        return None
+    if mode == "axes":
+        return Region.training(space)
+    # Nothing else of the box is left out: of many parameters hardly any draw from the whole box would do.
+    middle, high = _middle(space), space.train_high
+    has_upper_half = all(
+        not param.choices or any(low < choice <= most for choice in param.choices)
+        for param, low, most in zip(space, middle, high, strict=True)
+    )
+    return Region.box(space, middle, high) if has_upper_half else None
+
+
+def _middle(space: ContextSpace) -> Array:
+    """Return the middle of the training ranges, in the logarithm where a parameter has it."""
+    return space.denormalise(np.zeros(len(space)))
 
 
 def _beyond(space: ContextSpace, rng: np.random.Generator, n: int, seen: Array) -> dict[str, Array]:

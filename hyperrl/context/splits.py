@@ -139,16 +139,19 @@ class Splits:
         missing = {"space", "mode", "seed", "points", "region", "shown", "tests"} - set(values)
         if missing:
             raise ContextError(f"the splits of contexts lack {', '.join(sorted(missing))}")
+        seed, tests = values["seed"], values["tests"]
+        if not isinstance(seed, int) or not isinstance(tests, Mapping):
+            raise ContextError("splits of contexts need a whole number as seed and a table of tests")
         space = ContextSpace.from_json(values["space"])
         region = None if values["region"] is None else Region.from_json(space, values["region"])
         return cls(
             space,
             str(values["mode"]),
-            int(values["seed"]),
+            seed,
             values["points"],
             region,
             values["shown"],
-            dict(values["tests"]),
+            dict(tests),
         )
 
     @classmethod
@@ -170,12 +173,12 @@ class Splits:
         return json.dumps(self.to_json(), indent=1) + "\n"
 
     def _checked(self, name: str, rows: Any) -> Array:
-        if not len(rows):
-            raise ContextError(f"the set of contexts {name!r} is empty")
         try:
             array = self.space.arrays(rows)
         except ShapeError as error:
             raise ShapeError(f"in the set of contexts {name!r}: {error}") from error
+        if not len(array):
+            raise ContextError(f"the set of contexts {name!r} is empty")
         if len({self.space.key(row) for row in array}) < len(array):
             raise ContextError(f"the set of contexts {name!r} has a context twice")
         array.flags.writeable = False

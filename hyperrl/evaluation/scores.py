@@ -99,17 +99,20 @@ def probability_of_improvement_interval(
     left: ArrayLike,
     right: ArrayLike,
     *,
+    together: bool = False,
     confidence: float = 0.95,
     resamples: int = 2_000,
     seed: int = 0,
 ) -> Interval:
-    """Return the probability of improvement with its stratified percentile bootstrap interval.
+    """Return the probability of improvement with its percentile bootstrap interval.
 
-    The runs of each method are drawn with replacement, for each task by itself.
+    The runs of each method are drawn with replacement, for each task by itself (stratified).
 
     Args:
         left: Scores of one method [tasks, runs].
         right: Scores of the other [tasks, its runs].
+        together: Whether the same runs are drawn for all tasks: where a column is one training, whose scores
+            in all tasks belong together.
         confidence: Probability that the interval covers, between 0 and 1.
         resamples: Number of resampled data sets.
         seed: Seed of the resampling.
@@ -120,11 +123,11 @@ def probability_of_improvement_interval(
         ConfigError: The confidence, the number of resamples or the seed is out of range.
     """
     one, other = _paired_tasks(left, right)
-    tasks = np.arange(len(one))[:, None]
+    tasks, rows = np.arange(len(one))[:, None], 1 if together else len(one)
 
     def draw(generator: np.random.Generator, size: int) -> Array:
         drawn = [
-            data[tasks, generator.integers(0, data.shape[1], size=(size, *data.shape))]
+            data[tasks, generator.integers(0, data.shape[1], size=(size, rows, data.shape[1]))]
             for data in (one, other)
         ]
         return _wins(*drawn)

@@ -244,5 +244,10 @@ def _restored(part: Any, value: Any) -> Any:
             setattr(part, name, _restored(vars(part).get(name), inner))
         return part
     if isinstance(part, dict) and any(type(inner) in _PART_MEMORY for inner in part.values()):
+        if part.keys() != value.keys():
+            raise CheckpointError(
+                f"the checkpoint has statistics of {', '.join(value)}, but these environments normalise "
+                f"{', '.join(part)}: the run is of an older hyperrl or of other settings of normalize"
+            )
         return {key: _restored(part[key], inner) for key, inner in value.items()}
     return copy.deepcopy(value)

@@ -10,9 +10,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 
-from hyperrl.errors import ConfigError
+from hyperrl.errors import ConfigError, ContextError
 from hyperrl.sb3.contexts.observed import KEY, Observed
 
 
@@ -74,6 +74,32 @@ class ContextVecNormalize(VecNormalize):
         raw = super()._unnormalize_obs(obs, obs_rms)
         raw[..., -self.context_size :] = obs[..., -self.context_size :]
         return raw
+
+
+def check_context_stays(env: VecEnv, context_size: int) -> None:
+    """Refuse a `VecNormalize` that normalises the context.
+
+    Args:
+        env: The environments.
+        context_size: Numbers of the context d in their observations; 0 for none.
+
+    Raises:
+        ContextError: It does.
+    """
+    wrapper = unwrap_vec_normalize(env)
+    if wrapper is None or not wrapper.norm_obs or not context_size:
+        return
+    if isinstance(wrapper.observation_space, spaces.Dict):
+        if KEY in (wrapper.norm_obs_keys or ()):
+            raise ContextError(
+                "VecNormalize would change what the numbers of the context mean: give it norm_obs_keys "
+                f"without {KEY!r}"
+            )
+    elif not isinstance(wrapper, ContextVecNormalize) or wrapper.context_size != context_size:
+        raise ContextError(
+            "VecNormalize would change what the numbers of the context mean, the last of an observation: "
+            f"use hyperrl.sb3.normalising.ContextVecNormalize(env, {context_size})"
+        )
 
 
 class OnRawObservations:

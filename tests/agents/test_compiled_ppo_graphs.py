@@ -14,9 +14,10 @@ from stable_baselines3.common.env_util import make_vec_env
 from hyperrl import CompiledPPO
 from hyperrl.compiled import PRECISIONS
 from hyperrl.sb3.compiled_updates import missing_hardware
+from hyperrl.sb3.ppo_metrics import METRICS
 from hyperrl.testing import check_agent
 from hyperrl_agents.compiled_ppo.acting import GaussianActing
-from hyperrl_agents.compiled_ppo.update import METRICS, PPOUpdate
+from hyperrl_agents.compiled_ppo.update import PPOUpdate
 from tests.sb3.toys import PointEnv
 
 # Three minibatches of an epoch: two of twelve, and one of eight, which runs as it is written.

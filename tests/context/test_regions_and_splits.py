@@ -132,6 +132,20 @@ def test_each_test_lies_where_its_name_says():
             assert (np.abs(splits.contexts("train") - SPACE.default) < 1e-12).any(axis=1).all()
 
 
+def test_combinations_of_many_parameters_are_found():
+    space = ContextSpace([ContextParam(f"p{index}", 0.5, 1.5, train=(0.75, 1.25)) for index in range(12)])
+    for mode in ("bands", "axes"):
+        splits = make_splits(space, mode)
+        assert len(splits.contexts("combinatorial")) == 32
+        assert (splits.distance(splits.contexts("combinatorial")) > 0).all()
+
+
+def test_a_choice_that_has_no_upper_half_leaves_no_combination():
+    lower = ContextParam("sign", -1.0, 1.0, choices=(-1.0, 1.0), train=(-1.0, 0.0))
+    splits = make_splits(ContextSpace([MASS, lower]), "bands")
+    assert "combinatorial" not in splits.names
+
+
 def test_tasks_are_a_grid_of_which_a_share_rounded_down_is_tested():
     splits = make_splits(ContextSpace([MASS]), "tasks", grid=40)
     assert len(splits.contexts("train")) == 34
@@ -159,6 +173,8 @@ def test_finitely_many_contexts_of_training_are_drawn_and_no_others():
         ({"mode": "points", "points": []}, "empty"),
         ({"mode": "points", "points": [POINTS[0], POINTS[0]]}, "twice"),
         ({"mode": "points", "points": [[9.0, 1.0]]}, "must be from"),
+        ({"mode": "points", "points": 5}, "must be a list"),
+        ({"mode": "points", "points": [[1.0, [1.0]]]}, "row of numbers"),
         ({"mode": "tasks", "grid": 2}, "less than one test"),
         ({"mode": "tasks", "test_fraction": 1.0}, "test_fraction"),
     ],
@@ -185,7 +201,18 @@ def test_sets_that_are_empty_or_overlap_are_refused():
 
 
 @pytest.mark.parametrize(
-    "change", [{"format": 2}, {"points": None, "region": None}, {"tests": {"a": [[1.0]]}}]
+    "change",
+    [
+        {"format": 2},
+        {"points": None, "region": None},
+        {"points": 3},
+        {"tests": {"a": [[1.0]]}},
+        {"tests": [1, 2]},
+        {"tests": {"a": 1.0}},
+        {"seed": None},
+        {"space": 3},
+        {"space": [3]},
+    ],
 )
 def test_json_of_something_else_is_refused(change):
     values = {**make_splits(SPACE, n_train=3).to_json(), **change}

@@ -127,6 +127,8 @@ def test_subsets_and_other_training_ranges():
         ([1.0, 5.0, 1.0, 1.0], ShapeError),
         (1.0, ShapeError),
         (["1", "5", "1"], ContextError),
+        ([1.0, [5.0], 1.0], ShapeError),
+        ({"mass": 10**400}, NonFiniteError),
     ],
 )
 def test_wrong_contexts_are_refused(context, error):
@@ -152,6 +154,9 @@ def test_wrong_texts_are_refused(text):
         ({"train": (1.2, 0.9)}, "training range"),
         ({"train": (1.0, 1.0)}, "one point"),
         ({"train": (1.0,)}, "two numbers"),
+        ({"train": 1.0}, "must be a list"),
+        ({"choices": 1.0}, "must be a list"),
+        ({"fields": None}, "must be a list"),
         ({"log": True, "low": 0.0}, "logarithms"),
         ({"choices": (1.0,)}, "two or more"),
         ({"choices": (1.0, 3.0)}, "two or more"),

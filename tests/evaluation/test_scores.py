@@ -154,3 +154,13 @@ def test_wrong_scores_are_refused():
         probability_of_improvement_interval([[1.0]], [[1.0]], confidence=1.0)
     with pytest.raises(ConfigError, match="resamples must be"):
         probability_of_improvement_interval([[1.0]], [[1.0]], resamples=0)
+
+
+def test_the_probability_of_improvement_with_the_same_runs_in_all_tasks():
+    """One of two runs wins everywhere, the other nowhere: a draw has both, or one twice."""
+    left, right = np.tile([0.0, 2.0], (40, 1)), np.ones((40, 1))
+    together = probability_of_improvement_interval(left, right, together=True)
+    assert (together.low, together.estimate, together.high) == (0, 0.5, 1)
+    apart = probability_of_improvement_interval(left, right)
+    # The mean over 40 tasks and 2 draws of a coin.
+    assert apart.high - apart.low == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(80), rel=0.2)

@@ -143,6 +143,12 @@ def test_what_normalisation_shares_with_others_stays_shared():
     assert statistics.mean is not env.obs_rms.mean
 
 
+def test_statistics_of_other_parts_of_observations_are_refused():
+    env, other = (VecNormalize(DummyVecEnv([DictEnv]), norm_obs_keys=keys) for keys in (None, ["rest"]))
+    with pytest.raises(CheckpointError, match="but these environments normalise rest: the run is of an"):
+        env_state.restore_statistics(other, env_state.capture(env))
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [

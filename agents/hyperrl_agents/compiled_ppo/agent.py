@@ -10,16 +10,16 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
 
 from hyperrl.sb3.named_runs import NamedRuns
 from hyperrl.sb3.obstacles import obstacle
 from hyperrl.sb3.plain import SpecialiseMixin
 from hyperrl.sb3.policies import FinitePPOCnnPolicy, FinitePPOMultiInputPolicy, FinitePPOPolicy
+from hyperrl.sb3.ppo_metrics import METRICS, means_of
 from hyperrl_agents.compiled_ppo.acting import GaussianActing
 from hyperrl_agents.compiled_ppo.rollouts import CompiledRollouts
-from hyperrl_agents.compiled_ppo.update import METRICS, PPOUpdate
+from hyperrl_agents.compiled_ppo.update import PPOUpdate
 
 
 class CompiledPPO(NamedRuns, SpecialiseMixin, CompiledRollouts, PPO):
@@ -106,12 +106,7 @@ class CompiledPPO(NamedRuns, SpecialiseMixin, CompiledRollouts, PPO):
             last: Number of minibatches in the last epoch.
             settings: What `_settings` returned.
         """
-        values = metrics.double().cpu()
-        means = dict(zip(METRICS, values.mean(0).tolist(), strict=True))
-        means["approx_kl"] = values[-last:, METRICS.index("approx_kl")].mean().item()
-        means["loss"] = values[-1, METRICS.index("loss")].item()
-        buffer = self.rollout_buffer
-        means["explained_variance"] = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
+        means = means_of(metrics, last, self.rollout_buffer)
         if hasattr(self.policy, "log_std"):
             means["std"] = self.policy.log_std.exp().mean().item()
         for name in ("clip_range", "clip_range_vf"):

@@ -16,11 +16,11 @@ from torch.utils import _pytree as pytree
 
 from hyperrl.compiled import CompiledFunction, MethodOf, Optimised, TrainedTensors, call
 from hyperrl.sb3 import ppo_losses as losses
+from hyperrl.sb3.ppo_metrics import METRICS
 
 if TYPE_CHECKING:
     from hyperrl_agents.compiled_ppo.agent import CompiledPPO
 
-METRICS = ("policy_gradient_loss", "value_loss", "entropy_loss", "clip_fraction", "approx_kl", "loss")
 """What `PPOUpdate.epoch` tells of each minibatch, in this order, by the names that Stable-Baselines3 logs."""
 
 _ROLLOUT = ("observations", "actions", "values", "log_probs", "advantages", "returns")

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.utils import explained_variance
+from stable_baselines3.common.preprocessing import is_image_space
 from torch import Tensor
 
-from hyperrl.errors import ConfigError
+from hyperrl.errors import ConfigError, UnsupportedSpaceError
 from hyperrl.sb3 import ppo_losses as losses
 from hyperrl.sb3.contexts.agent import ContextAgentMixin
 from hyperrl.sb3.contexts.extractor import flat_observations, ordered_keys
@@ -23,9 +23,9 @@ from hyperrl.sb3.contexts.groups import Groups, numbered
 from hyperrl.sb3.contexts.on_policy import ContextActorCriticPolicy
 from hyperrl.sb3.contexts.rollout_buffer import FeatureRolloutBuffer
 from hyperrl.sb3.named_runs import NamedRuns
+from hyperrl.sb3.ppo_metrics import means_of
 from hyperrl.sb3.rollouts import Act, Rollouts
 
-_METRICS = ("policy_gradient_loss", "value_loss", "entropy_loss", "clip_fraction", "approx_kl", "loss")
 _COLUMNS = ("actions", "values", "log_probs", "advantages", "returns")
 
 
@@ -55,11 +55,20 @@ class ContextPPO(NamedRuns, ContextAgentMixin, Rollouts, PPO):
     def _setup_model(self) -> None:
         if self.use_sde:
             raise ConfigError("ContextPPO has no state-dependent exploration: leave use_sde out")
+        space = self.observation_space
+        for part in space.spaces.values() if isinstance(space, spaces.Dict) else [space]:
+            if not isinstance(part, spaces.Box | spaces.MultiBinary) or is_image_space(part):
+                raise UnsupportedSpaceError(
+                    f"ContextPPO takes observations that are vectors, or a dict of vectors, got {part}"
+                )
         self._keys: list[str] | None = None
-        if isinstance(self.observation_space, spaces.Dict):
-            self._keys = ordered_keys(self.observation_space)
-            if self.rollout_buffer_class is None:
-                self.rollout_buffer_class = FeatureRolloutBuffer
+        if isinstance(space, spaces.Dict):
+            self._keys = ordered_keys(space)
+            if self.rollout_buffer_class not in (None, FeatureRolloutBuffer):
+                raise ConfigError(
+                    "ContextPPO has a rollout buffer of its own for dicts: leave rollout_buffer_class out"
+                )
+            self.rollout_buffer_class = FeatureRolloutBuffer
         super()._setup_model()
 
     def _excluded_save_params(self) -> list[str]:
@@ -96,7 +105,7 @@ class ContextPPO(NamedRuns, ContextAgentMixin, Rollouts, PPO):
         self._record(metrics, clip_range, value_range)
 
     def _loss(self, batch: _Minibatch, clip_range: float, value_range: float | None) -> tuple[Tensor, Tensor]:
-        """Return the loss of a minibatch and its `_METRICS`."""
+        """Return the loss of a minibatch and its `METRICS`."""
         values, log_prob, entropy = self.policy.evaluate(batch.features, batch.actions, batch.groups)
         advantages = batch.advantages
         if self.normalize_advantage:
@@ -114,12 +123,8 @@ class ContextPPO(NamedRuns, ContextAgentMixin, Rollouts, PPO):
 
     def _record(self, metrics: list[list[Tensor]], clip_range: float, value_range: float | None) -> None:
         """Log what Stable-Baselines3 logs."""
-        values = torch.stack([one for of_epoch in metrics for one in of_epoch]).double().cpu()
-        means = dict(zip(_METRICS, values.mean(0).tolist(), strict=True))
-        means["approx_kl"] = values[-len(metrics[-1]) :, 4].mean().item()
-        means["loss"] = values[-1, 5].item()
-        buffer = self.rollout_buffer
-        means["explained_variance"] = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
+        stacked = torch.stack([one for of_epoch in metrics for one in of_epoch])
+        means = means_of(stacked, len(metrics[-1]), self.rollout_buffer)
         means["std"] = self.policy.log_std.exp().mean().item()
         means["clip_range"] = clip_range
         if value_range is not None:

@@ -14,7 +14,6 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
-from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
@@ -25,6 +24,7 @@ from hyperrl.plain_policy import PlainPolicy
 from hyperrl.ranges import above, whole
 from hyperrl.sb3 import ppo_losses as losses
 from hyperrl.sb3.named_runs import NamedRuns
+from hyperrl.sb3.ppo_metrics import means_of
 from hyperrl.sb3.rollouts import Act, Rollouts
 from hyperrl_agents.hyper_ppo.buffers import ArchitectureRolloutBuffer, ArchitectureSamples
 from hyperrl_agents.hyper_ppo.policies import HyperActorCriticPolicy
@@ -38,7 +38,6 @@ _RATE_STEP = 1.5
 _SMALLEST_FACTOR, _LARGEST_FACTOR = 0.003, 7.0
 # What a rollout has where nothing is said.
 _MOST_ARCHITECTURES = 8
-_METRICS = ("policy_gradient_loss", "value_loss", "entropy_loss", "clip_fraction", "approx_kl", "loss")
 
 
 class HyperPPO(NamedRuns, Rollouts, PPO):
@@ -251,7 +250,7 @@ class HyperPPO(NamedRuns, Rollouts, PPO):
         self._record(metrics, clip_range)
 
     def _loss(self, batch: ArchitectureSamples, clip_range: float, first: bool) -> tuple[Tensor, Tensor]:
-        """Return the loss of a minibatch and its `_METRICS`."""
+        """Return the loss of a minibatch and its `METRICS`."""
         plan = self._plan(len(batch.actions) // len(self._drawn), training=True)
         values, log_prob, entropy = self.policy.evaluate(
             plan, batch.observations, batch.actions, batch.architectures
@@ -289,12 +288,8 @@ class HyperPPO(NamedRuns, Rollouts, PPO):
 
     def _record(self, metrics: list[list[Tensor]], clip_range: float) -> None:
         """Log what Stable-Baselines3 logs."""
-        values = torch.stack([one for of_epoch in metrics for one in of_epoch]).double().cpu()
-        means = dict(zip(_METRICS, values.mean(0).tolist(), strict=True))
-        means["approx_kl"] = values[-len(metrics[-1]) :, 4].mean().item()
-        means["loss"] = values[-1, 5].item()
-        buffer = self.rollout_buffer
-        means["explained_variance"] = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
+        stacked = torch.stack([one for of_epoch in metrics for one in of_epoch])
+        means = means_of(stacked, len(metrics[-1]), self.rollout_buffer)
         means["std"] = self.policy.log_std.exp().mean().item()
         means["clip_range"] = clip_range
         means["learning_rate"] = self.policy.optimizer.param_groups[0]["lr"]

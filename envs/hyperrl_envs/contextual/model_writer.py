@@ -57,10 +57,10 @@ class ModelWriter:
         self.recompiles = self._recompiler.is_needed
         self._sets_constants = any(param.level == "setconst" for param in space)
         self._scratch = mujoco.MjData(model)
-        self._dof_inertias, self._body_masses = model.dof_M0, model.body_mass
+        self._derive_from(model)
         # A file may also say them itself.
-        self._has_mean_inertia = _mean_inertia(model.dof_M0) == model.stat.meaninertia
-        self._has_mean_mass = _mean_mass(model.body_mass) == model.stat.meanmass
+        self._has_mean_inertia = _mean(self._dof_inertias) == model.stat.meaninertia
+        self._has_mean_mass = _mean(self._body_masses) == model.stat.meanmass
         self._compiled: Arrays = {}
         self._kept = self._overridden()
         self.changed: tuple[str, ...] = ()
@@ -88,7 +88,7 @@ class ModelWriter:
                 write_arrays(self.model, self._kept)
 
     def redrawn_with(self, own: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the names of all arrays that episodes change; see `simulator_state`.
+        """Return the names of all arrays that episodes may change; see `simulator_state`.
 
         Args:
             own: Those that the task itself draws anew in each episode.
@@ -102,7 +102,15 @@ class ModelWriter:
                 f"the task draws {min(both)} anew in each episode, which the context changes too: switch "
                 "that off"
             )
-        return (*own, *self.changed)
+        rounded: list[str] = []
+        if self.recompiles:
+            # Which numbers the compiler rounds otherwise differs from value to value.
+            rounded = [
+                name
+                for name, values in self._nominal.items()
+                if values.dtype.kind == "f" and not name.startswith("opt.")
+            ]
+        return (*own, *dict.fromkeys((*self.changed, *rounded)))
 
     def twin(self, model: Any) -> ModelWriter:
         """Return what writes the same contexts into another model, without trying the parameters again.
@@ -115,7 +123,7 @@ class ModelWriter:
         other = copy.copy(self)
         other.model = model
         other._fields = make_fields(model, self.space)
-        other._dof_inertias, other._body_masses = model.dof_M0, model.body_mass
+        other._derive_from(model)
         other._compiled = {}
         return other
 
@@ -136,13 +144,17 @@ class ModelWriter:
         """Return copies of all arrays of the published model, see `arrays.read_arrays`."""
         return {name: values.copy() for name, values in self._nominal.items()}
 
+    def _derive_from(self, model: Any) -> None:
+        """Keep views of what statistics are derived from: to ask MuJoCo each time takes longer."""
+        self._statistics, self._dof_inertias = model.stat, model.dof_M0
+        self._body_masses = model.body_mass[1:]
+
     def _set_statistics(self) -> None:
         """Compute what the compiler does and `mj_setConst` does not: the solver's tolerance depends on it."""
-        statistics = self.model.stat
         if self._has_mean_inertia:
-            statistics.meaninertia = _mean_inertia(self._dof_inertias)
+            self._statistics.meaninertia = _mean(self._dof_inertias)
         if self._has_mean_mass:
-            statistics.meanmass = _mean_mass(self._body_masses)
+            self._statistics.meanmass = _mean(self._body_masses)
 
     def _spec(self, source: Any) -> Any:
         if not any(param.level == "recompile" for param in self.space):
@@ -214,10 +226,6 @@ class ModelWriter:
             )
 
 
-def _mean_inertia(dof_inertias: NDArray[np.float64]) -> float:
+def _mean(numbers: NDArray[np.float64]) -> float:
     # In the compiler's own order, number by number, for the same bits.
-    return float(sum(dof_inertias.tolist()) / max(len(dof_inertias), 1))
-
-
-def _mean_mass(body_masses: NDArray[np.float64]) -> float:
-    return float(sum(body_masses[1:].tolist()) / max(len(body_masses) - 1, 1))
+    return float(sum(numbers.tolist())) / max(len(numbers), 1)

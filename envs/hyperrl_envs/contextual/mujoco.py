@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hyperrl.context import ContextParam, ContextSpace, Splits
 from hyperrl.errors import UnsupportedEnvError
+from hyperrl_envs.contextual.arrays import write_arrays
 from hyperrl_envs.contextual.base import ContextualEnv
 from hyperrl_envs.contextual.edits import EDITS
 from hyperrl_envs.contextual.healthy import HealthyHeight
@@ -62,9 +63,10 @@ class ContextualMujoco(ContextualEnv):
     ) -> None:
         if not isinstance(space, ContextSpace):
             space = ContextSpace(tuple(space))
-        super().__init__(env, space, splits, **settings)
+        # Before the base class does: the first call counts.
         recorded: dict[str, Any] = {"space": space, "splits": splits, "edits": edits, "rewards": rewards}
         RecordConstructorArgs.__init__(self, **recorded, healthy=healthy, **settings)
+        super().__init__(env, space, splits, **settings)
         base: Any = env.unwrapped
         if not isinstance(getattr(base, "model", None), mujoco.MjModel):
             raise UnsupportedEnvError(f"{type(base).__name__} has no MuJoCo model that contexts could change")
@@ -72,7 +74,9 @@ class ContextualMujoco(ContextualEnv):
         needs_source = any(param.level == "recompile" for param in space)
         source = published_specification(base) if needs_source else None
         self.writer = ModelWriter(base.model, space, source=source, edits=edits)
-        self._claim()
+        self._redrawn = tuple(getattr(base, "redrawn_parameters", ()))
+        # For what saves states; see `simulator_state`.
+        base.redrawn_parameters = self.writer.redrawn_with(self._redrawn)
         self._reward = ContextReward(space, rewards)
         self._healthy = healthy if self.writer.recompiles else None
         if self._healthy is not None:
@@ -85,6 +89,30 @@ class ContextualMujoco(ContextualEnv):
     def default_is_published(self) -> bool:
         """Whether the default context is the task that this one is made from, to the last bit."""
         return self._reward.default_is_published
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies and pickles are built from: each has to write into the model of its own."""
+        published: dict[str, Any] = {"redrawn_parameters": self._redrawn}
+        if self._init_qpos is not None:
+            published["init_qpos"] = self._init_qpos
+        if self._healthy is not None:
+            published["_healthy_z_range"] = self._healthy_range
+        return {
+            "env": self.env,
+            "arguments": self._saved_kwargs,
+            "model": self.writer.nominal(),
+            "published": published,
+            "source": self._source.state(),
+        }
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Build the layer again around a copy of its environment, whose model may be in any context."""
+        base: Any = state["env"].unwrapped
+        write_arrays(base.model, state["model"])
+        for name, value in state["published"].items():
+            setattr(base, name, value.copy() if isinstance(value, np.ndarray) else value)
+        self.__init__(state["env"], **state["arguments"])  # type: ignore[misc]
+        self._source.restore(state["source"])
 
     def _apply(self, context: NDArray[np.float64]) -> None:
         self.writer.write(context)
@@ -109,8 +137,3 @@ class ContextualMujoco(ContextualEnv):
             np.array([self._base.dt]),
         )
         return float(judged[0])
-
-    def _claim(self) -> None:
-        """Tell what saves states that episodes change these arrays; see `simulator_state`."""
-        own = tuple(getattr(self._base, "redrawn_parameters", ()))
-        self._base.redrawn_parameters = self.writer.redrawn_with(own)

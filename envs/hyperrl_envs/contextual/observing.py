@@ -60,8 +60,10 @@ class ContextObserver:
             )
         self._context_space, self._units = context_space, units
         low, high = context_space.train_low, context_space.train_high
+        half = np.where(high > low, high - low, 1.0) / 2
         is_affine = not any(param.log for param in context_space)
-        self._affine = (low, np.where(high > low, high - low, 1.0)) if is_affine else None
+        # One as an array, too: NumPy takes twice as long for a number of Python's.
+        self._affine = (low, half, np.ones(len(low))) if is_affine else None
         self._is_dict, self._is_seen = append == "dict", mode != "hidden"
         self.space = self._joined_space(observation_space)
 
@@ -70,9 +72,12 @@ class ContextObserver:
         if self._units == "raw":
             return contexts.astype(np.float32)
         if self._affine is not None:
-            # What `normalise` does, without its checks: contexts come from the space.
-            low, width = self._affine
-            return (2 * (contexts - low) / width - 1).astype(np.float32)
+            # What `normalise` does, to the last bit, without its checks: contexts come from the space.
+            low, half, one = self._affine
+            shifted = contexts - low
+            shifted /= half
+            shifted -= one
+            return shifted.astype(np.float32)
         return self._context_space.normalise(contexts).astype(np.float32)
 
     def join(self, observations: NDArray[Any], codes: NDArray[np.float32]) -> Any:

@@ -50,7 +50,8 @@ def locomotion(terms: Terms, rewards: Array, values: Array, actions: NDArray[Any
     - d v, without a target velocity (HalfCheetahDir of Finn et al. 2017, MAML);
     - -abs(d v - v*), with the target v* (HalfCheetahVel of the same);
 
-    and the control cost becomes w c.
+    and the control cost becomes w c. The task's own c is Gymnasium's: MAML's cheetah has half of it, which is
+    ``ctrl_cost_weight=0.05``.
 
     Args:
         terms: "x_velocity" in m/s, "reward_forward" and "reward_ctrl", shape [n] each.

@@ -19,9 +19,6 @@ WIDTH = 64
 simulation with contacts the last bit decides: queries of one shape give an action that does not depend on how
 many environments there are."""
 
-CONTEXT_WIDTH = 16
-"""Rows of a query where every query is of one context."""
-
 _ACTIONS = 0xAC  # Keeps random actions apart from other draws of the same seed.
 
 
@@ -38,27 +35,28 @@ class Actor(Protocol):
 
 
 class PolicyActor:
-    """A policy without exploration.
+    """A policy without exploration, which may remember what it saw since an episode began.
+
+    All lanes are in a few queries, as asking a policy costs more than what it computes. Where weights are
+    generated for all contexts of a query together, or rows of one context are multiplied together, the last
+    bits of an action may depend on what else is in the query, and so on the number of lanes.
 
     Args:
         policy: Acts for batches of observations as the environment gives them.
         view: How observations hold contexts.
-        by_context: Whether every query is of one context, with each episode in a place of its own. A policy
-            whose weights are generated for all contexts of a batch at once rounds as the batch happens to be,
-            and its products of small matrices round by the place of a row; so they do not.
     """
 
-    def __init__(self, policy: Predictor, view: ContextView, *, by_context: bool = False) -> None:
+    def __init__(self, policy: Predictor, view: ContextView) -> None:
         self._policy = policy
         self._view = view
-        self._by_context = by_context and view.is_visible
         self._told: dict[int, Array] = {}
-        self._places: dict[int, int] = {}
+        self._begun: set[int] = set()
+        self._states: dict[int, Any] = {}  # What each query's policy remembers; its form is the policy's own.
 
     def begin(self, lane: int, case: Case) -> None:
-        """Learn which context the policy is told in a lane."""
+        """Learn that an episode begins in a lane, and which context the policy is told there."""
+        self._begun.add(lane)
         self._told.pop(lane, None)
-        self._places[lane] = case.episode % CONTEXT_WIDTH
         if case.told is not None:
             self._told[lane] = case.told
 
@@ -68,36 +66,18 @@ class PolicyActor:
             lanes = sorted(self._told)
             told = np.stack([self._told[lane] for lane in lanes])
             observations = self._view.replaced(observations, lanes, told)
-        if not self._by_context:
-            return self._query(observations, count)
-        actions: dict[int, NDArray[Any]] = {}
-        for places in self._queries(observations, count):
-            rows = list(places.values())
-            # Places that are not taken are filled with a row that is asked for anyway.
-            asked = np.full(CONTEXT_WIDTH, rows[0])
-            asked[list(places)] = rows
-            answers = self._policy.predict(rows_of(observations, asked), deterministic=True)[0]
-            actions |= {row: answers[place] for place, row in places.items()}
-        return np.stack([actions[row] for row in range(count)])
-
-    def _queries(self, observations: Observations, count: int) -> list[dict[int, int]]:
-        """Divide rows into queries of one context, in which each has the place of its episode."""
-        _, groups = np.unique(self._view.told(observations)[:count], axis=0, return_inverse=True)
-        found: dict[tuple[int, int], dict[int, int]] = {}
-        for row, group in enumerate(groups.reshape(-1).tolist()):
-            place, layer = self._places.get(row, 0), 0
-            while place in found.setdefault((group, layer), {}):
-                layer += 1
-            found[group, layer][place] = row
-        return list(found.values())
-
-    def _query(self, observations: Observations, count: int) -> NDArray[Any]:
-        """Return the actions for the first rows, in queries of `WIDTH` rows."""
+        starts = np.zeros(count, bool)
+        starts[list(self._begun)] = True
+        self._begun.clear()
         parts = []
-        for start in range(0, count, WIDTH):
-            own = np.arange(start, min(start + WIDTH, count))
-            asked = rows_of(observations, np.pad(own, (0, WIDTH - len(own)), mode="edge"))
-            parts.append(self._policy.predict(asked, deterministic=True)[0][: len(own)])
+        for first in range(0, count, WIDTH):
+            own = np.arange(first, min(first + WIDTH, count))
+            # A query has the same lanes each time, so that what the policy remembers of them stays in place.
+            asked = np.pad(own, (0, WIDTH - len(own)), mode="edge")
+            actions, self._states[first] = self._policy.predict(
+                rows_of(observations, asked), self._states.get(first), starts[asked], deterministic=True
+            )
+            parts.append(actions[: len(own)])
         return np.concatenate(parts)
 
 

@@ -14,7 +14,12 @@ from hyperrl.context.space import Array
 from hyperrl.context.splits import TRAIN
 from hyperrl.evaluation.scores import optimality_gap, probability_of_improvement_interval
 from hyperrl.evaluation.statistics import Interval, mean
-from hyperrl.evaluation.zero_shot.estimates import difference, interval, worst_interval
+from hyperrl.evaluation.zero_shot.estimates import (
+    difference,
+    interval,
+    stratified_interval,
+    worst_interval,
+)
 from hyperrl.evaluation.zero_shot.methods import Method
 from hyperrl.evaluation.zero_shot.plan import RANDOM, SHUFFLED, Plan
 from hyperrl.evaluation.zero_shot.references import Expert, expected_returns, normalised_scores
@@ -29,6 +34,7 @@ class MethodOnSplit:
         split: Name of the split.
         runs: How many runs.
         iqm: Interquartile mean over runs and contexts.
+        stratified: The same with the interval that draws runs for each context by itself.
         mean: Mean over runs and contexts.
         worst: Mean of the worst tenth of the contexts, runs averaged before.
         gap: IQM of the contexts of training minus that of these, paired by run; None where not evaluated.
@@ -41,6 +47,7 @@ class MethodOnSplit:
     split: str
     runs: int
     iqm: Interval
+    stratified: Interval
     mean: Interval
     worst: Interval
     gap: Interval | None
@@ -170,6 +177,7 @@ def _cell(method: Method, split: str, scores: Array | None) -> MethodOnSplit:
         split,
         len(method.runs),
         iqm=interval(returns),
+        stratified=stratified_interval(returns),
         mean=interval(returns, mean),
         worst=worst_interval(returns),
         gap=difference(trained, returns) if with_gap else None,
@@ -181,7 +189,9 @@ def _cell(method: Method, split: str, scores: Array | None) -> MethodOnSplit:
 
 def _improvement(one: Method, other: Method, split: str) -> Improvement:
     tables = (method.returns(split).mean(axis=2).T for method in (one, other))
-    return Improvement(split, one.label, other.label, probability_of_improvement_interval(*tables))
+    return Improvement(
+        split, one.label, other.label, probability_of_improvement_interval(*tables, together=True)
+    )
 
 
 def _on_tests(method: Method, plan: Plan) -> MethodOnTests:

@@ -14,7 +14,7 @@ from hyperrl.evaluation.zero_shot.document import Document, Heading, Part, Pictu
 from hyperrl.evaluation.zero_shot.figures import draw_distances, draw_groups, draw_profiles, png_of
 from hyperrl.evaluation.zero_shot.methods import Method
 from hyperrl.evaluation.zero_shot.references import Expert
-from hyperrl.evaluation.zero_shot.run_report import COSTS, interval_text
+from hyperrl.evaluation.zero_shot.run_report import COSTS, ends_text, interval_text
 from hyperrl.evaluation.zero_shot.summary import distance_groups
 
 
@@ -44,7 +44,7 @@ def table_of(comparison: Comparison, split: str) -> Table:
         split: Name of the split.
     """
     cells = [one for one in comparison.cells if one.split == split]
-    head = ["method", "runs", "IQM", "mean", "worst tenth"]
+    head = ["method", "runs", "IQM", "stratified", "mean", "worst tenth"]
     optional: list[tuple[str, list[Interval | None]]] = [
         ("gap to training", [one.gap for one in cells]),
         ("loss if told another context", [one.shuffled for one in cells]),
@@ -56,7 +56,9 @@ def table_of(comparison: Comparison, split: str) -> Table:
         [
             one.method,
             str(one.runs),
-            *map(interval_text, (one.iqm, one.mean, one.worst, *(values[row] for _, values in shown))),
+            interval_text(one.iqm),
+            ends_text(one.stratified),
+            *map(interval_text, (one.mean, one.worst, *(values[row] for _, values in shown))),
         ]
         for row, one in enumerate(cells)
     ]
@@ -69,8 +71,9 @@ def _about(methods: Sequence[Method]) -> str:
     text = (
         f"The context is {', '.join(plan.splits.space.names)}. Every run played {count} episodes without "
         "exploration in every context, with the same resets in all contexts and for all runs; episodes are "
-        "averaged first. Intervals are 95 % stratified bootstrap intervals that draw the runs of a method "
-        "again in each context."
+        "averaged first. Intervals are 95 % bootstrap intervals that draw the runs of a method again, each "
+        "with all of its contexts. The stratified ones draw runs in each context by itself, as if every "
+        "context had runs of its own, and are too narrow where runs differ as wholes."
     )
     single = [method.label for method in methods if len(method.runs) == 1]
     if single:

@@ -1,10 +1,14 @@
 """Estimates with intervals from returns over runs, contexts and episodes.
 
-Episodes are averaged first. Where there are several runs they are what is drawn again: the interval is for
-another training. For one run its episodes are: the interval is for other starts of the same policy.
+Episodes are averaged first. Where there are several runs they are what is drawn again, each with all of its
+contexts: the interval is for another training. A run that is good in one context is often good in all, and
+drawing runs for each context by itself would average that luck away. For one run its episodes are drawn, each
+reset in all contexts together: the interval is for other starts of the same policy.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -17,11 +21,33 @@ RESAMPLES = 2_000
 
 
 def interval(returns: Array, statistic: Statistic = iqm, *, resamples: int = RESAMPLES) -> Interval:
-    """Return a statistic with its stratified bootstrap interval, for which contexts are the strata.
+    """Return a statistic with its bootstrap interval, for which whole runs (of one run: resets) are drawn.
 
     Args:
         returns: Shape [runs, contexts, episodes].
         statistic: Of the mean returns of all runs in all contexts, which it reduces as the last axis.
+        resamples: Number of resampled data sets.
+
+    Raises:
+        ShapeError: The shape is another, or there is no number.
+        NonFiniteError: A number is NaN or infinite.
+    """
+    data = _checked(returns)
+    return row_bootstrap_interval(_rows(data), _of_rows(statistic, len(data)), resamples=resamples)
+
+
+def stratified_interval(
+    returns: Array, statistic: Statistic = iqm, *, resamples: int = RESAMPLES
+) -> Interval:
+    """Return a statistic with its stratified bootstrap interval, for which contexts are the strata.
+
+    Runs (of one run: episodes) are drawn in each context by itself, as Agarwal et al. (2021) do for tasks
+    that have training runs of their own. One run's contexts are no such tasks: the interval is too narrow
+    where runs differ as wholes.
+
+    Args:
+        returns: Shape [runs, contexts, episodes].
+        statistic: As in `interval`.
         resamples: Number of resampled data sets.
 
     Raises:
@@ -42,9 +68,6 @@ def interval(returns: Array, statistic: Statistic = iqm, *, resamples: int = RES
 def worst_interval(returns: Array, *, resamples: int = RESAMPLES) -> Interval:
     """Return the mean over the worst tenth of the contexts, runs averaged before, with its interval.
 
-    Runs (of one run: episodes) are drawn for all contexts together. Drawn for each context by itself, those
-    with bad luck would be the worst, and the interval would lie below the estimate.
-
     Args:
         returns: Shape [runs, contexts, episodes].
         resamples: Number of resampled data sets.
@@ -54,8 +77,9 @@ def worst_interval(returns: Array, *, resamples: int = RESAMPLES) -> Interval:
         NonFiniteError: A number is NaN or infinite.
     """
     data = _checked(returns)
-    rows = data[0].T if len(data) == 1 else data.mean(axis=2)
-    return row_bootstrap_interval(rows, lambda drawn: worst_mean(drawn.mean(axis=-2)), resamples=resamples)
+    return row_bootstrap_interval(
+        _rows(data), lambda drawn: worst_mean(drawn.mean(axis=-2)), resamples=resamples
+    )
 
 
 def difference(
@@ -80,14 +104,24 @@ def difference(
         raise ShapeError(
             f"what is paired by run has as many runs on both sides, got {len(one)}, {len(other)}"
         )
-    single = len(one) == 1
+    return paired_difference_interval(
+        _rows(one), _rows(other), _of_rows(statistic, len(one)), resamples=resamples
+    )
 
-    def of_rows(rows: Array) -> Array:
-        means = rows.mean(axis=-2) if single else rows.reshape(*rows.shape[:-2], -1)
+
+def _rows(data: Array) -> Array:
+    """Return what is drawn: runs [runs, contexts], or the episodes of one run [episodes, contexts]."""
+    return data[0].T if len(data) == 1 else np.asarray(data.mean(axis=2))
+
+
+def _of_rows(statistic: Statistic, runs: int) -> Callable[[Array], Array]:
+    """Return a statistic of drawn rows [..., rows, contexts]; episodes are averaged first."""
+
+    def reduced(rows: Array) -> Array:
+        means = rows.mean(axis=-2) if runs == 1 else rows.reshape(*rows.shape[:-2], -1)
         return np.asarray(statistic(means))
 
-    tables = (one[0].T, other[0].T) if single else (one.mean(axis=2), other.mean(axis=2))
-    return paired_difference_interval(*tables, of_rows, resamples=resamples)
+    return reduced
 
 
 def _checked(returns: Array) -> Array:

@@ -14,10 +14,12 @@ from hyperrl.evaluation.zero_shot.experts import ExpertRun, measured, read_exper
 from hyperrl.evaluation.zero_shot.lanes import contexts_of
 from hyperrl.evaluation.zero_shot.plan import ABLATIONS, Plan
 from hyperrl.evaluation.zero_shot.records import Record, Records, write_report
-from hyperrl.evaluation.zero_shot.results import Results, Subject, known_outcomes
+from hyperrl.evaluation.zero_shot.results import Results, Subject, key_of
+from hyperrl.evaluation.zero_shot.rollouts import Played
 from hyperrl.evaluation.zero_shot.run_report import report
-from hyperrl.evaluation.zero_shot.runs import LANES, loaded, play_cases
+from hyperrl.evaluation.zero_shot.runs import LANES, Progress, loaded, play_cases
 from hyperrl.evaluation.zero_shot.summary import Summary, summarise
+from hyperrl.evaluation.zero_shot.unfinished import Unfinished
 from hyperrl.ranges import whole
 from hyperrl.run import RunFolder
 
@@ -60,7 +62,8 @@ def evaluate_zero_shot(
     """Evaluate a run in contexts that it was trained in and in others, and write `eval/zero-shot`.
 
     Episodes that an evaluation with the same numbers has played before are not played again, and remain in
-    the table when another split is asked for.
+    the table when another split is asked for. Until all are played, an earlier evaluation stays as it is; one
+    that is stopped goes on where it was.
 
     Args:
         run_dir: The run's folder.
@@ -71,7 +74,8 @@ def evaluate_zero_shot(
         ablations: Some of "shuffled" and "mean", the contexts that the policy is told instead of the true
             ones; None for both, where the policy sees the context at all.
         experts: Folders of runs that were trained in one context each, or a CSV table of what they earn.
-        envs: How many episodes are played side by side at most; it changes nothing but the time.
+        envs: How many episodes are played side by side at most. It may change the last bits of actions, see
+            `hyperrl.evaluation.zero_shot.actors.PolicyActor`.
         again: Whether to play even what was played before.
         say: Called with a line now and then.
 
@@ -98,12 +102,18 @@ def evaluate_zero_shot(
     stored = None if again else _same(records.read_if_any(), subject, plan)
     if stored is not None:
         plan = stored.results.plan.joined(plan) or plan
-    record, simulated = _played(folder, plan, subject, stored, count, say)
-    known = [] if stored is None else list(stored.experts)
-    given = [*(one for table in tables for one in table), *measured(runs, known, say)]
-    record = Record(record.results, tuple(given or known), record.costs)
-    summary = summarise(record.results, record.experts)
+    unfinished = Unfinished(records.path, subject, plan)
+    if again:
+        unfinished.remove()
+    record, simulated = _played(folder, plan, subject, stored, unfinished, count, say)
+    # What was played is safe before the experts play.
     records.write(record)
+    unfinished.remove()
+    given = [*(one for table in tables for one in table), *measured(runs, record.experts, say)]
+    if given:
+        record = dataclasses.replace(record, experts=tuple(given))
+        records.write(record)
+    summary = summarise(record.results, record.experts)
     return _reported(folder, record, summary, simulated)
 
 
@@ -133,23 +143,32 @@ def _played(
     plan: Plan,
     subject: Subject,
     stored: Record | None,
+    unfinished: Unfinished,
     lanes: int,
     say: Callable[[str], None],
 ) -> tuple[Record, int]:
-    """Return the outcomes of a plan, playing what is not stored, and how many were played."""
-    outcomes = known_outcomes(None if stored is None else stored.results, plan)
-    missing = [index for index, one in enumerate(outcomes) if one is None]
-    costs = {} if stored is None else stored.costs
-    if missing:
-        cases = plan.cases()
+    """Return the outcomes of a plan, playing what is not known, and how many were played."""
+    before = {} if stored is None else stored.results.by_case()
+    cases, space = plan.cases(), plan.splits.space
+    known = before | unfinished.episodes
+    asked = [case for case in cases if key_of(case, space) not in known]
+    if 0 < len(asked) < len(cases):
+        say(f"{len(cases) - len(asked):,} of {len(cases):,} episodes were played before")
+    experts, costs = ((), {}) if stored is None else (stored.experts, stored.costs)
+    if asked or not costs:
+        progress = Progress(max(1, len(asked)), say)
+
+        def tell(played: Played) -> None:
+            unfinished.add(played)
+            progress(played)
+
         with loaded(folder, subject.checkpoint) as agent:
             costs = costs_of(agent)
-            asked = [cases[index] for index in missing]
-            played = play_cases(agent, folder.config(), asked, say, lanes=lanes)
-        for index, one in zip(missing, played, strict=True):
-            outcomes[index] = one.ended
-    found = tuple(one for one in outcomes if one is not None)
-    return Record(Results(subject, plan, found), (), costs), len(missing)
+            if asked:
+                play_cases(agent, folder.config(), asked, lanes=lanes, tell=tell)
+    known = before | unfinished.episodes
+    outcomes = tuple(known[key_of(case, space)] for case in cases)
+    return Record(Results(subject, plan, outcomes), experts, costs), len(asked)
 
 
 def _reported(folder: RunFolder, record: Record, summary: Summary, simulated: int) -> ZeroShot:

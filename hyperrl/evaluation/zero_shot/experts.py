@@ -97,7 +97,7 @@ class ExpertRun:
         ]
         say(f"expert of {self._plan.splits.space.text(self.context)}: {self.folder.path.name}")
         with loaded(self.folder, "latest") as agent:
-            played = play_cases(agent, self._config, cases, lambda line: None)
+            played = play_cases(agent, self._config, cases)
         value = float(np.mean([one.ended.episode_return for one in played]))
         return Expert(tuple(self.context.tolist()), value, len(played), self.folder.path.name, self.key)
 

@@ -4,6 +4,7 @@
 plan.json      whose policy, which episodes, what it costs, experts, and the digest of the table
 episodes.csv   one row for each episode
 report.md, report.json, report.html, *.png
+unfinished-*.jsonl   episodes of an evaluation that was stopped
 ```
 """
 
@@ -106,7 +107,7 @@ class Records:
             "costs": dict(record.costs),
             "episodes_sha256": _digest(table),
         }
-        with _written(self.path):
+        with writing(self.path):
             make_folders(self.path)
             write_text(self.table, table)
             write_text(self.path / "plan.json", json.dumps(known, indent=1) + "\n")
@@ -126,7 +127,7 @@ def write_report(path: Path, document: Document, data: Mapping[str, Any]) -> Pat
     Raises:
         RunFolderError: The folder cannot be written.
     """
-    with _written(path):
+    with writing(path):
         make_folders(path)
         for name, png in document.pictures.items():
             write_parts(path / name, [png])
@@ -137,8 +138,15 @@ def write_report(path: Path, document: Document, data: Mapping[str, Any]) -> Pat
 
 
 @contextlib.contextmanager
-def _written(path: Path) -> Iterator[None]:
-    """Say in a sentence what the system refuses."""
+def writing(path: Path) -> Iterator[None]:
+    """Say in a sentence what the system refuses.
+
+    Args:
+        path: The folder that is written to.
+
+    Raises:
+        RunFolderError: The system refused.
+    """
     try:
         yield
     except OSError as error:

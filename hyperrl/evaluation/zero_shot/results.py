@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hyperrl.context import ContextSpace
 from hyperrl.context.space import Array
 from hyperrl.errors import RunFolderError
 from hyperrl.evaluation.zero_shot.lanes import Ended
@@ -79,10 +80,7 @@ class Results:
     def by_case(self) -> dict[Key, Ended]:
         """Return the outcomes by what was played."""
         space = self.plan.splits.space
-        return {
-            _key(case, space.text(case.context)): one
-            for case, one in zip(self.cases, self.outcomes, strict=True)
-        }
+        return {key_of(case, space): one for case, one in zip(self.cases, self.outcomes, strict=True)}
 
     def _table(self, split: str, ablation: str, values: Sequence[Any]) -> Array:
         rows = self._rows.get((split, ablation), [])
@@ -98,16 +96,15 @@ class Results:
         return found
 
 
-def known_outcomes(results: Results | None, plan: Plan) -> list[Ended | None]:
-    """Return the outcomes of a plan's cases that an earlier evaluation found, None for the others.
+def key_of(case: Case, space: ContextSpace) -> Key:
+    """Return what was played, as one row of the table says it.
 
     Args:
-        results: The earlier evaluation of the same policy, where there is one.
-        plan: The plan.
+        case: The episode.
+        space: The space of contexts.
     """
-    known = results.by_case() if results is not None else {}
-    space = plan.splits.space
-    return [known.get(_key(case, space.text(case.context))) for case in plan.cases()]
+    text = space.text(case.context)
+    return case.split, text, case.ablation, case.seed, case.episode, case.reset_seed
 
 
 def to_csv(results: Results) -> str:
@@ -152,13 +149,9 @@ def from_csv(text: str, subject: Subject, plan: Plan) -> Results:
         outcomes = tuple(_outcome(row) for row in rows)
     except (KeyError, TypeError, ValueError) as error:
         raise RunFolderError(f"the table of episodes cannot be read: {error!r}") from error
-    if found != [_key(case, space.text(case.context)) for case in cases]:
+    if found != [key_of(case, space) for case in cases]:
         raise RunFolderError("the table of episodes is not that of its plan")
     return Results(subject, plan, outcomes)
-
-
-def _key(case: Case, context: str) -> Key:
-    return case.split, context, case.ablation, case.seed, case.episode, case.reset_seed
 
 
 def _row_key(row: Mapping[str, str]) -> Key:

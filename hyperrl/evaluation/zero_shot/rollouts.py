@@ -30,18 +30,18 @@ class Played:
 
 
 def play(
-    actor: Actor, lanes: Lanes, cases: Sequence[Case], progress: Callable[[int], None] = lambda done: None
+    actor: Actor, lanes: Lanes, cases: Sequence[Case], tell: Callable[[Played], None] = lambda played: None
 ) -> list[Played]:
     """Play every episode once; a lane whose episode ends takes the next one.
 
     Every episode is played to its end, however long it takes: what is counted does not depend on which
-    episodes end first. What an episode gives does not depend on the lanes.
+    episodes end first.
 
     Args:
         actor: What acts.
         lanes: The environments.
         cases: The episodes.
-        progress: Called with the number of episodes that have ended.
+        tell: Called with each episode that has ended.
 
     Returns:
         One result for each case, in their order.
@@ -57,7 +57,7 @@ def play(
     # All lanes get an episode to begin with; those that are too many are left where they are.
     current = [index % len(cases) for index in range(lanes.count)]
     observations = _begin(actor, lanes, cases, list(range(lanes.count)), current)
-    playing, waiting, ended_so_far = list(range(count)), count, 0
+    playing, waiting = list(range(count)), count
     while playing:
         actions = actor.act(observations, lanes.count)
         _check(actions, playing, cases, current)
@@ -66,7 +66,8 @@ def play(
         going_on = [lane for lane in playing if lane not in ended]
         assign(observations, going_on, rows_of(stepped, going_on))
         for lane, outcome in ended.items():
-            results[current[lane]] = Played(cases[current[lane]], outcome)
+            results[current[lane]] = played = Played(cases[current[lane]], outcome)
+            tell(played)
         free = sorted(ended)[: len(cases) - waiting]
         if free:
             for lane, index in zip(free, range(waiting, waiting + len(free)), strict=True):
@@ -76,8 +77,6 @@ def play(
             assign(observations, free, begun)
         if ended:
             playing = sorted([*going_on, *free])
-            ended_so_far += len(ended)
-            progress(ended_so_far)
     return [result for result in results if result is not None]
 
 

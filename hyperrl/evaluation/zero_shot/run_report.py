@@ -15,7 +15,12 @@ from hyperrl.evaluation.zero_shot.figures import draw_distances, draw_groups, dr
 from hyperrl.evaluation.zero_shot.plan import MEAN, RANDOM, SHUFFLED
 from hyperrl.evaluation.zero_shot.references import EXTRAPOLATED, INTERPOLATED
 from hyperrl.evaluation.zero_shot.results import Results
-from hyperrl.evaluation.zero_shot.summary import ContextSummary, SplitSummary, Summary
+from hyperrl.evaluation.zero_shot.summary import (
+    ContextSummary,
+    DistanceSummary,
+    SplitSummary,
+    Summary,
+)
 
 NAMES = {SHUFFLED: "told another context", MEAN: "told the mean context", RANDOM: "random actions"}
 """What ablations are called in reports."""
@@ -64,8 +69,17 @@ def interval_text(value: Interval | None) -> str:
     """Return an estimate with its interval in brackets, or a dash."""
     if value is None:
         return "-"
-    like = max(map(abs, (value.estimate, value.low, value.high)))
-    return f"{number(value.estimate, like)} [{number(value.low, like)}, {number(value.high, like)}]"
+    return f"{number(value.estimate, _largest(value))} {ends_text(value)}"
+
+
+def ends_text(value: Interval) -> str:
+    """Return an interval in brackets, without its estimate."""
+    like = _largest(value)
+    return f"[{number(value.low, like)}, {number(value.high, like)}]"
+
+
+def _largest(value: Interval) -> float:
+    return max(map(abs, (value.estimate, value.low, value.high)))
 
 
 def percent(share: float | None) -> str:
@@ -81,19 +95,30 @@ def _settings(results: Results) -> str:
         f"Checkpoint {subject.checkpoint} after {subject.steps:,} steps. The context is "
         f"{', '.join(plan.splits.space.names)}. In every context {count} episodes without exploration "
         f"(evaluation seeds: {seeds}), with the same resets in all contexts. Intervals are 95 % bootstrap "
-        "intervals over the episodes in each context: they are about this one trained policy and say nothing "
-        "of another training."
+        "intervals that draw resets again, each in all contexts; the stratified ones draw episodes in each "
+        "context by itself. They are about this one trained policy and say nothing of another training."
     )
 
 
 def _splits(summary: Summary) -> list[Part]:
-    head = ["split", "contexts", "IQM", "mean", "worst tenth", "gap to training", "ended early", "steps"]
+    head = [
+        "split",
+        "contexts",
+        "IQM",
+        "stratified",
+        "mean",
+        "worst tenth",
+        "gap to training",
+        "ended early",
+        "steps",
+    ]
     with_success = any(one.success is not None for one in summary.splits)
     with_scores = any(one.normalised is not None for one in summary.splits)
     head += ["success"] * with_success + ["normalised IQM", "optimality gap"] * with_scores
     rows = []
     for one in summary.splits:
-        row = [one.name, str(one.contexts), *map(interval_text, (one.iqm, one.mean, one.worst, one.gap))]
+        row = [one.name, str(one.contexts), interval_text(one.iqm), ends_text(one.stratified)]
+        row += map(interval_text, (one.mean, one.worst, one.gap))
         row += [percent(one.terminated), number(one.length)]
         row += [percent(one.success)] * with_success
         row += [interval_text(one.normalised), interval_text(one.optimality_gap)] * with_scores
@@ -165,10 +190,7 @@ def _distances(summary: Summary) -> list[Part]:
     means = np.array([one.mean.estimate for one in summary.distances])
     lines = {"mean of groups": (middles, means)} if len(middles) > 1 else {}
     figure = draw_distances(points, lines, "mean return")
-    rows = [
-        [f"{one.low:.2f} to {one.high:.2f}", str(one.contexts), interval_text(one.mean)]
-        for one in summary.distances
-    ]
+    rows = [[_span(one), str(one.contexts), interval_text(one.mean)] for one in summary.distances]
     return [
         Heading("Distance from training"),
         Picture(
@@ -176,6 +198,11 @@ def _distances(summary: Summary) -> list[Part]:
         ),
         Table(["distance", "contexts", "mean return"], rows),
     ]
+
+
+def _span(group: DistanceSummary) -> str:
+    low, high = f"{group.low:.2f}", f"{group.high:.2f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _profile(results: Results) -> list[Part]:

@@ -45,7 +45,12 @@ def loaded(folder: RunFolder, checkpoint: str) -> Iterator[BaseAlgorithm]:
 
 
 def play_cases(
-    agent: BaseAlgorithm, config: RunConfig, cases: Sequence[Case], say: Say, *, lanes: int = LANES
+    agent: BaseAlgorithm,
+    config: RunConfig,
+    cases: Sequence[Case],
+    *,
+    lanes: int = LANES,
+    tell: Callable[[Played], None] = lambda played: None,
 ) -> list[Played]:
     """Play episodes with the policy of an agent, and those of random actions.
 
@@ -53,8 +58,8 @@ def play_cases(
         agent: The agent.
         config: The configuration of its run.
         cases: The episodes.
-        say: Called with a line now and then.
-        lanes: How many episodes are played side by side; it changes nothing but the time.
+        lanes: How many episodes are played side by side.
+        tell: Called with each episode that has ended.
 
     Returns:
         One result for each case, in their order.
@@ -68,29 +73,32 @@ def play_cases(
         for indices in filter(None, (order, order_random)):
             actor = _actor(agent, view, envs, cases[indices[0]])
             own = [cases[index] for index in indices]
-            progress = _Progress(len(results), len(cases), say)
-            results |= dict(zip(indices, play(actor, envs, own, progress), strict=True))
+            results |= dict(zip(indices, play(actor, envs, own, tell), strict=True))
         return [results[index] for index in range(len(cases))]
     finally:
         envs.close()
 
 
+class Progress:
+    """Says every tenth of all episodes.
+
+    Args:
+        total: How many there are.
+        say: Called with a line.
+    """
+
+    def __init__(self, total: int, say: Say) -> None:
+        self._total, self._say, self._done = total, say, 0
+
+    def __call__(self, played: Played) -> None:
+        """Count an episode."""
+        said = 10 * self._done // self._total
+        self._done += 1
+        if 10 * self._done // self._total > said:
+            self._say(f"{self._done:,} of {self._total:,} episodes")
+
+
 def _actor(agent: BaseAlgorithm, view: ContextView, lanes: Lanes, case: Case) -> Actor:
     if case.ablation == RANDOM:
         return RandomActor(lanes.action_space, lanes.count)
-    counts = getattr(agent, "parameter_counts", {}).get("actor", {})
-    return PolicyActor(OnRawObservations(agent), view, by_context=bool(counts.get("generated")))
-
-
-class _Progress:
-    """Says every tenth of all episodes."""
-
-    def __init__(self, before: int, total: int, say: Say) -> None:
-        self._before, self._total, self._say = before, total, say
-        self._said = 10 * before // total
-
-    def __call__(self, done: int) -> None:
-        done += self._before
-        if 10 * done // self._total > self._said:
-            self._said = 10 * done // self._total
-            self._say(f"{done:,} of {self._total:,} episodes")
+    return PolicyActor(OnRawObservations(agent), view)

@@ -14,13 +14,18 @@ from hyperrl.context.space import Array
 from hyperrl.context.splits import TRAIN
 from hyperrl.evaluation.scores import optimality_gap
 from hyperrl.evaluation.statistics import Interval, mean
-from hyperrl.evaluation.zero_shot.estimates import difference, interval, worst_interval
+from hyperrl.evaluation.zero_shot.estimates import (
+    difference,
+    interval,
+    stratified_interval,
+    worst_interval,
+)
 from hyperrl.evaluation.zero_shot.plan import NONE, RANDOM
 from hyperrl.evaluation.zero_shot.references import Expected, Expert, expected_returns, normalised_scores
 from hyperrl.evaluation.zero_shot.results import Results
 
 _BINS = 5
-_INSIDE = 1e-9  # Distances below are of contexts that training may have.
+_DIGITS = 9  # Of distances, which are not told apart beyond; 0 is of contexts that training may have.
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ class SplitSummary:
         contexts: How many contexts.
         episodes: Episodes in each.
         iqm: Interquartile mean over contexts.
+        stratified: The same with the interval that draws episodes for each context by itself.
         mean: Mean over contexts, called average evaluation reward by Beukman et al. (2023).
         worst: Mean of the worst tenth of the contexts.
         gap: IQM of the contexts of training minus that of these; None where it was not evaluated.
@@ -88,6 +94,7 @@ class SplitSummary:
     contexts: int
     episodes: int
     iqm: Interval
+    stratified: Interval
     mean: Interval
     worst: Interval
     gap: Interval | None
@@ -237,6 +244,7 @@ def _split(results: Results, name: str, expected: Expected | None) -> SplitSumma
         len(returns),
         returns.shape[1],
         iqm=interval(returns[None]),
+        stratified=stratified_interval(returns[None]),
         mean=interval(returns[None], mean),
         worst=worst_interval(returns[None]),
         gap=difference(trained[None], returns[None]) if trained.size else None,
@@ -268,7 +276,9 @@ def _distances(results: Results) -> list[DistanceSummary]:
 
 
 def distance_groups(distances: Array) -> list[NDArray[np.int64]]:
-    """Divide contexts into those that training may have, and the others by distance in parts of equal size.
+    """Divide contexts into those that training may have, and the others by distance in parts of similar size.
+
+    Contexts at one distance stay together, so that the parts do not overlap.
 
     Args:
         distances: From training, shape [n].
@@ -276,8 +286,12 @@ def distance_groups(distances: Array) -> list[NDArray[np.int64]]:
     Returns:
         Their numbers, near ones first; no group is empty.
     """
-    order = np.argsort(distances, kind="stable")
-    inside = int((distances < _INSIDE).sum())
-    beyond = order[inside:]
-    groups = [order[:inside], *np.array_split(beyond, min(_BINS, len(beyond)) or 1)]
+    rounded = np.round(distances, _DIGITS)
+    inside = rounded == 0
+    levels, place, counts = np.unique(rounded[~inside], return_inverse=True, return_counts=True)
+    # A level belongs to the part in which its middle lies, when all contexts are in a row.
+    middles = np.cumsum(counts) - counts / 2
+    parts = np.arange(len(levels)) if len(levels) <= _BINS else (middles * _BINS // counts.sum()).astype(int)
+    beyond = np.flatnonzero(~inside)
+    groups = [np.flatnonzero(inside), *(beyond[parts[place] == part] for part in np.unique(parts))]
     return [group for group in groups if len(group)]

@@ -45,20 +45,6 @@ class ContextView:
         values = np.asarray(contexts, np.float64)
         return (self.space.normalise(values) if self.units == "normalised" else values).astype(np.float32)
 
-    def told(self, observations: Observations) -> NDArray[Any]:
-        """Return the contexts that observations hold, in their units, shape [n, d].
-
-        Args:
-            observations: A batch.
-
-        Raises:
-            ContextError: The observations have no context.
-        """
-        self._check_visible()
-        if isinstance(observations, dict):
-            return observations["context"]
-        return observations[:, -len(self.space) :]
-
     def replaced(self, observations: Observations, rows: list[int], contexts: ArrayLike) -> Observations:
         """Return a copy of observations in which some rows have another context.
 
@@ -70,7 +56,8 @@ class ContextView:
         Raises:
             ContextError: The observations have no context.
         """
-        self._check_visible()
+        if not self.is_visible:
+            raise ContextError("the context is hidden from the policy: it cannot be told another one")
         values = self.as_observed(contexts)
         if isinstance(observations, dict):
             context = observations["context"].copy()
@@ -79,7 +66,3 @@ class ContextView:
         changed = observations.copy()
         changed[rows, -len(self.space) :] = values
         return changed
-
-    def _check_visible(self) -> None:
-        if not self.is_visible:
-            raise ContextError("the context is hidden from the policy: it cannot be told another one")

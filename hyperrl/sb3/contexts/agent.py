@@ -17,6 +17,7 @@ from hyperrl.plain_policy import PlainPolicy
 from hyperrl.sb3.contexts.fixed import completed
 from hyperrl.sb3.contexts.observed import KEY, Context, Observed
 from hyperrl.sb3.contexts.policy import ContextPolicyMixin
+from hyperrl.sb3.normalising import check_context_stays
 from hyperrl.sb3.plain import check_vectors, head_of, normaliser_of
 
 _PROBES = 16
@@ -50,10 +51,11 @@ class ContextAgentMixin(BaseAlgorithm):
             force_reset: Whether they are reset before the next learning.
 
         Raises:
-            ContextError: Their contexts mean something else.
+            ContextError: Their contexts mean something else, or are changed by a `VecNormalize`.
         """
         wrapped = self._wrap_env(env, self.verbose)
         self.observed.check_same(Observed.of_env(wrapped))
+        check_context_stays(wrapped, self.observed.size)
         super().set_env(wrapped, force_reset)
 
     def specialise(
@@ -135,6 +137,7 @@ class ContextAgentMixin(BaseAlgorithm):
             if given is not None:
                 Observed.from_plain(given).check_same(found)
             self._check_columns(found)
+            check_context_stays(self.env, found.size)
             self.policy_kwargs = {**self.policy_kwargs, "contexts": found.to_plain()}
         super()._setup_model()  # type: ignore[safe-super]
 

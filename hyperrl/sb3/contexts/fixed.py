@@ -21,11 +21,14 @@ class InOneContext(gym.ObservationWrapper[Any, Any, Any]):
         env: The environment, as the agent was trained in it.
         observed: What the agent knows of contexts.
         context: The context in the units of its parameters, ``[d]``; None leaves it to the environment.
+
+    Raises:
+        ContextError: The environment's contexts mean something else, or cannot be chosen.
     """
 
     def __init__(self, env: gym.Env[Any, Any], observed: Observed, context: NDArray[Any] | None) -> None:
         super().__init__(env)
-        self._observed = observed
+        observed.check_same(Observed.of_env(env))
         given = env.observation_space
         self._keys = _state_keys(given) if isinstance(given, spaces.Dict) else None
         if self._keys is not None:
@@ -35,6 +38,11 @@ class InOneContext(gym.ObservationWrapper[Any, Any, Any]):
             size = observed.size
             self.observation_space = spaces.Box(given.low[:-size], given.high[:-size], dtype=given.dtype.type)
         if context is not None:
+            if not env.has_wrapper_attr("set_fixed_context"):
+                raise ContextError(
+                    "the environment's context cannot be chosen: it has no set_fixed_context as those of "
+                    "hyperrl_envs.contextual"
+                )
             env.get_wrapper_attr("set_fixed_context")(context)
 
     def observation(self, observation: Any) -> NDArray[Any]:

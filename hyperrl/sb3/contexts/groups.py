@@ -100,11 +100,7 @@ class Groups:
     def pad(self, x: Tensor) -> Tensor:
         """Bring rows ``[B, n]`` into their groups, ``[U, L, n]``."""
         if self.each is not None:
-            return (
-                x.view(len(self.contexts), self.each, -1)
-                if x.is_contiguous()
-                else x.reshape(len(self.contexts), self.each, -1)
-            )
+            return x.reshape(len(self.contexts), self.each, -1)
         assert self.gather is not None
         return x.index_select(0, self.gather.flatten()).view(*self.gather.shape, -1)
 
@@ -188,6 +184,10 @@ class Grouping:
             groups: What `of` returned.
         """
         return self._last is not None and self._last[1] is groups
+
+    def forget(self) -> None:
+        """Forget the last batch, and with it what networks keep for its contexts."""
+        self._last = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what was only remembered."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
@@ -40,12 +41,12 @@ class Observed:
     size: int = 0
 
     @classmethod
-    def of_env(cls, env: VecEnv) -> Observed:
+    def of_env(cls, env: VecEnv | gym.Env[Any, Any]) -> Observed:
         """Ask environments for their contexts.
 
         Args:
-            env: The environments; the attributes ``context_space``, ``context_mode`` and ``units`` are those
-                of `hyperrl_envs.contextual`.
+            env: The environments, or one; the attributes ``context_space``, ``context_mode`` and ``units``
+                are those of `hyperrl_envs.contextual`.
         """
         space = attribute(env, "context_space")
         if not isinstance(space, ContextSpace):
@@ -159,15 +160,15 @@ class Observed:
         return ", ".join(self.space.names), ranges, self.mode, self.units
 
 
-def attribute(env: VecEnv, name: str) -> Any:
+def attribute(env: VecEnv | gym.Env[Any, Any], name: str) -> Any:
     """Return an attribute of the first environment, None where it has none of this name.
 
     Args:
-        env: The environments.
+        env: The environments, or one.
         name: The name.
     """
     try:
-        return env.get_attr(name, indices=[0])[0]
+        return env.get_attr(name, indices=[0])[0] if isinstance(env, VecEnv) else env.get_wrapper_attr(name)
     except AttributeError:
         return None
 

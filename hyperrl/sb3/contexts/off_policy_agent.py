@@ -45,6 +45,8 @@ class ContextOffPolicyMixin(ContextAgentMixin, OffPolicyUpdates):
         each = None if self.contexts_per_batch is None else batch_size // self.contexts_per_batch
         with self.policy.grouping.regular(each):
             super().train(gradient_steps, batch_size)
+        # A replayed graph changes weights unseen.
+        self.policy.grouping.forget()
 
     def _setup_model(self) -> None:
         if self.contexts_per_batch is not None and self.env is not None:
@@ -90,7 +92,7 @@ class ContextOffPolicyMixin(ContextAgentMixin, OffPolicyUpdates):
         if not self.observed.size or self.contexts_per_batch is not None:
             return None
         for part, net in self.policy.networks().items():
-            if isinstance(net, ContextNet) and net.n_generated:
+            if isinstance(net, ContextNet) and net.generates_matrices:
                 return (
                     f"the {part} generates weights for contexts, of which any number can be in a batch: give "
                     "contexts_per_batch"

@@ -26,7 +26,7 @@ class ContextActorCriticPolicy(FinitePredictMixin, ContextPolicyMixin, ActorCrit
     """PPO's policy with context networks, see `ContextPolicyMixin`.
 
     Actions are Gaussian around what the actor's network gives, with one standard deviation for all states and
-    contexts. Networks start as Stable-Baselines3's do.
+    contexts. Networks start as Stable-Baselines3's do, with or without ``ortho_init``.
     """
 
     hidden_part = "vf"
@@ -54,6 +54,8 @@ class ContextActorCriticPolicy(FinitePredictMixin, ContextPolicyMixin, ActorCrit
     value_net: ContextNet  # type: ignore[assignment]
 
     def _build(self, lr_schedule: Schedule) -> None:
+        if not self.ortho_init:
+            self.net_init, self.output_gains = "torch", (1.0, 1.0)
         self.action_net = self.plan("actor").build()
         self.value_net = self.plan("critic").build()
         self._act, self._value = Runner(self.action_net, self.grouping), Runner(self.value_net, self.grouping)

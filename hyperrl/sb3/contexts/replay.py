@@ -12,7 +12,7 @@ from stable_baselines3.common.type_aliases import DictReplayBufferSamples, Repla
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
-from hyperrl.errors import ConfigError, unknown_name
+from hyperrl.errors import ConfigError, ContextError, unknown_name
 from hyperrl.sb3.contexts.extractor import flat_observations, ordered_keys
 from hyperrl.sb3.packed_buffer import PackedReplayBuffer
 
@@ -90,10 +90,15 @@ class ContextReplayBuffer(PackedReplayBuffer):
         done: NDArray[Any],
         infos: list[dict[str, Any]],
     ) -> None:
-        """Add one transition of each environment; the arguments are those of Stable-Baselines3's."""
+        """Add one transition of each environment; the arguments are those of Stable-Baselines3's.
+
+        Raises:
+            ContextError: A context changed within an episode.
+        """
         self._follow()
         if self.keys is not None:
             obs, next_obs = flat_observations(obs, self.keys), flat_observations(next_obs, self.keys)
+        self._check_contexts(obs, next_obs)
         position = self.pos
         if self.full:
             self._index.drop(position * self.n_envs + np.arange(self.n_envs))
@@ -158,6 +163,17 @@ class ContextReplayBuffer(PackedReplayBuffer):
         arrays: Any = self._normalize_obs({key: part.numpy() for key, part in parts.items()}, env)
         return {key: self.to_torch(array) for key, array in arrays.items()}
 
+    def _check_contexts(self, obs: NDArray[Any], next_obs: NDArray[Any]) -> None:
+        """Refuse next observations that would not have their group's context."""
+        before, after = (array[:, -self.context_size :] for array in (obs, next_obs))
+        if not np.array_equal(before, after, equal_nan=True):
+            index = int(np.flatnonzero((before != after).any(1))[0])
+            raise ContextError(
+                f"the context of environment {index} changed from {before[index].tolist()} to "
+                f"{after[index].tolist()} within an episode: leave out contexts_per_batch, which needs one "
+                "that stays"
+            )
+
     def _contexts(self, positions: Any) -> NDArray[np.float32]:
         size = int(self.obs_shape[0])
         context: NDArray[np.float32] = self.packed[positions][..., size - self.context_size : size]
@@ -177,7 +193,8 @@ class ContextReplayBuffer(PackedReplayBuffer):
 class _ContextIndex:
     """Where the transitions of each context are, the oldest first.
 
-    Rows are dropped in the order in which they came, so that a context's rows are a queue.
+    Rows are dropped in the order in which they came, so that a context's rows are a queue. A context without
+    rows is forgotten: there may be a new one in every episode.
 
     Args:
         size: Places of transitions.
@@ -187,7 +204,8 @@ class _ContextIndex:
         self._owner = np.full(size, -1, np.int64)
         self._numbers: dict[bytes, int] = {}
         self._queues: list[_Queue] = []
-        self._alive: list[int] | None = None
+        self._free: list[int] = []
+        self._listed: NDArray[np.int64] | None = None
         # Places in use: all of them from the first one on until the ring is full.
         self._used = 0
 
@@ -197,12 +215,8 @@ class _ContextIndex:
             key = context.tobytes()
             number = self._numbers.get(key)
             if number is None:
-                number = self._numbers[key] = len(self._queues)
-                self._queues.append(_Queue())
-            queue = self._queues[number]
-            if not queue.count:
-                self._alive = None
-            queue.push(place)
+                number = self._enter(key)
+            self._queues[number].push(place)
             self._owner[place] = number
             self._used = max(self._used, place + 1)
 
@@ -212,16 +226,17 @@ class _ContextIndex:
             queue = self._queues[number]
             queue.drop()
             if not queue.count:
-                self._alive = None
+                del self._numbers[queue.key]
+                self._free.append(int(number))
+                self._listed = None
 
     def draw(self, groups: int, each: int, balance: str) -> NDArray[np.int64]:
         """Draw places, ``each`` of a context, one context after the other, ``[groups * each]``."""
         if balance == "contexts":
-            if self._alive is None:
+            if self._listed is None:
                 # In an order that does not depend on which came first: a restored index draws the same.
-                self._alive = [self._numbers[key] for key in sorted(self._numbers)]
-                self._alive = [number for number in self._alive if self._queues[number].count]
-            chosen = np.array(self._alive)[np.random.randint(0, len(self._alive), groups)]
+                self._listed = np.array([self._numbers[key] for key in sorted(self._numbers)])
+            chosen = self._listed[np.random.randint(0, len(self._listed), groups)]
         else:
             chosen = self._owner[np.random.randint(0, self._used, groups)]
         counts = np.array([self._queues[number].count for number in chosen])
@@ -230,11 +245,20 @@ class _ContextIndex:
             [self._queues[number].at(offset) for number, offset in zip(chosen, offsets, strict=True)]
         )
 
+    def _enter(self, key: bytes) -> int:
+        """Make room for a context that has no rows yet, and return its number."""
+        number = self._free.pop() if self._free else len(self._queues)
+        self._queues[number : number + 1] = [_Queue(key)]
+        self._numbers[key] = number
+        self._listed = None
+        return number
+
 
 class _Queue:
     """Whole numbers, added at the end and dropped at the beginning."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: bytes) -> None:
+        self.key = key
         self._values = np.zeros(16, np.int64)
         self._start = 0
         self.count = 0

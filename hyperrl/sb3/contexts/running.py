@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,6 +56,6 @@ class Runner:
             self._kept = groups, self._net.acting(groups)
         return self._kept[1](x)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Runner:
-        """Copy without what is kept."""
-        return Runner(copy.deepcopy(self._net, memo), copy.deepcopy(self._grouping, memo))
+    def __reduce__(self) -> tuple[type[Runner], tuple[ContextNet, Grouping]]:
+        """Copy and pickle without what is kept."""
+        return Runner, (self._net, self._grouping)

@@ -10,7 +10,7 @@ from gymnasium.envs.mujoco.mujoco_env import expand_model_path
 
 from hyperrl_envs.contextual.arrays import read_arrays
 from hyperrl_envs.contextual.verify import contextual_layer
-from tests.envs.contextual.suite_cases import GYMNASIUM, make
+from tests.envs.contextual.suite_cases import GYMNASIUM, shared
 
 # For each parameter the elements and the attribute that it multiplies.
 SCALED = {
@@ -68,7 +68,7 @@ def test_a_factor_is_that_of_the_numbers_in_the_file(env_id, name, factor):
             expected = mujoco.MjModel.from_xml_string(changed_file(path, SCALED[name], factor))
     else:
         expected = mujoco.MjModel.from_xml_string(changed_file(path, SCALED[name], factor))
-    env = make(env_id, name)
+    env, _ = shared(env_id, name)
     param = contextual_layer(env).context_space[name]
     value = param.default * factor if param.op == "set" else factor
     env.reset(options={"context": {name: value}})
@@ -100,7 +100,7 @@ def hopper_with_legs(factor):
 
 @pytest.mark.parametrize("factor", [0.5, 0.8, 1.0, 1.5])
 def test_longer_legs_of_hopper_are_those_of_a_file_with_longer_legs(factor):
-    env = make("hyperrl/ContextualHopper-v0", "limb_length")
+    env, _ = shared("hyperrl/ContextualHopper-v0", "limb_length")
     env.reset(options={"context": {"limb_length": factor}})
     assert_close(env.unwrapped.model, hopper_with_legs(factor))
 

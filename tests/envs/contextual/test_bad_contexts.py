@@ -102,6 +102,11 @@ def test_names_in_another_order_are_refused():
     [
         ({"context": ["mas"]}, "did you mean 'mass'"),
         ({"context": "mass"}, "context must be a list"),
+        ({"context": 5}, "context must be a list"),
+        ({"ranges": [0.9, 1.1]}, "ranges must be a table"),
+        ({"ranges": {"mass": 1.0}}, "must be a list"),
+        ({"split": "points", "points": 1.0}, "must be a list"),
+        ({"fixed": 1.2}, "has 2 values"),
         ({"context": []}, "at least one parameter"),
         ({"context": ["mass", "mass"]}, "two parameters called"),
         ({"mode": "shown"}, "unknown mode of contexts"),

@@ -59,6 +59,8 @@ def test_beside_others_at_their_defaults_a_parameter_does_the_same(env_id):
     names = [name for name in suite_of(env_id).params.names if name != "target_velocity"]
     among = make(env_id, *names, mode="hidden")
     for name in names:
-        alone = make(env_id, name, mode="hidden")
+        alone, _ = shared(env_id, name)
         value = values_of(contextual_layer(among).context_space[name])[0]
-        assert same(trajectory(alone, 5, {name: value}), trajectory(among, 5, {name: value})), name
+        expected = trajectory(among, 5, {name: value})
+        found = trajectory(alone, 5, {name: value})
+        assert same([part[: len(other)] for part, other in zip(found, expected, strict=True)], expected), name

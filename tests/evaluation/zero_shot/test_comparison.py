@@ -12,9 +12,10 @@ import pytest
 from hyperrl.config import RunConfig
 from hyperrl.context import ContextParam, ContextSpace, Splits
 from hyperrl.errors import ConfigError, ContextError
-from hyperrl.evaluation.statistics import iqm
+from hyperrl.evaluation.statistics import iqm, mean
 from hyperrl.evaluation.zero_shot.comparison import compared
 from hyperrl.evaluation.zero_shot.comparison_report import comparison_report
+from hyperrl.evaluation.zero_shot.estimates import stratified_interval
 from hyperrl.evaluation.zero_shot.lanes import Ended
 from hyperrl.evaluation.zero_shot.methods import EvaluatedRun, grouped
 from hyperrl.evaluation.zero_shot.plan import Plan
@@ -161,13 +162,18 @@ def test_the_statistics_by_hand():
     assert (found.methods[0].seeds, found.methods[0].steps) == ((0, 1, 2), (100, 100, 100))
 
 
-def test_the_interval_draws_runs_again_in_each_context():
-    methods = grouped(family("concat", 0, 10))
-    own = compared(methods).cell("context-sac", "far").mean
+def test_the_interval_draws_whole_runs_and_the_stratified_one_draws_them_in_each_context():
+    cell = compared(grouped(family("concat", 0, 10))).cell("context-sac", "far")
+    # With a chance of 1/27 each, all three draws are the worst run, or the best.
+    assert cell.mean.low == pytest.approx(950 / 3 - 0.5)
+    assert cell.mean.high == pytest.approx(950 / 3 - 0.5 + 20)
+    assert cell.stratified.estimate == cell.iqm.estimate
     draws = [np.mean(draw) for draw in itertools.product([0, 10, 20], repeat=3)]
     # The mean over three contexts of the mean of three runs, each drawn by itself.
     rng = np.random.default_rng(0)
     of_all = rng.choice(draws, size=(100_000, 3)).mean(axis=1) + 950 / 3 - 0.5
+    returns = grouped(family("concat", 0, 10))[0].returns("far")
+    own = stratified_interval(returns, mean)
     assert own.low == pytest.approx(np.quantile(of_all, 0.025), abs=0.8)
     assert own.high == pytest.approx(np.quantile(of_all, 0.975), abs=0.8)
 

@@ -16,6 +16,7 @@ from hyperrl.errors import ContextError, RunFolderError, UnknownNameError
 from hyperrl.evaluate import evaluate_zero_shot, report_zero_shot
 from hyperrl.evaluation.rollout import play_episode
 from hyperrl.evaluation.zero_shot.figures import png_of
+from hyperrl.evaluation.zero_shot.unfinished import Unfinished
 from hyperrl.loading import load_agent
 from hyperrl.run import RunFolder
 
@@ -215,7 +216,48 @@ def test_an_evaluation_that_is_interrupted_leaves_the_earlier_one(run, monkeypat
             patch.setattr(f"hyperrl.evaluation.zero_shot.{place}", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 evaluate_zero_shot(run, ("train",), 3, say=quiet)
-        assert contents(run) == before
+        assert {path: data for path, data in contents(run).items() if path.suffix != ".jsonl"} == before
+    assert evaluate_zero_shot(run, ("train",), 3, say=quiet).simulated == 0, "all were played"
+
+
+def test_an_evaluation_that_is_stopped_goes_on_where_it_was(run, monkeypatch):
+    whole = evaluate_zero_shot(shutil.copytree(run, run.parent / "other"), ("train",), 5, envs=3, say=quiet)
+    folder = run / "eval" / "zero-shot"
+    add, added = Unfinished.add, []
+
+    def add_some(self, played):
+        add(self, played)
+        added.append(played)
+        if len(added) == 25:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Unfinished, "add", add_some)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_zero_shot(run, ("train",), 5, envs=3, say=quiet)
+    (file,) = folder.iterdir()
+    file.write_text(file.read_text()[:-9])  # The last line is cut off.
+    with pytest.raises(RunFolderError, match="holds no zero-shot evaluation"):
+        report_zero_shot(run)
+    said = []
+    result = evaluate_zero_shot(run, ("train",), 5, envs=3, say=said.append)
+    assert (whole.simulated, result.simulated) == (60, 60 - 24)
+    assert said[0] == "24 of 60 episodes were played before"
+    assert result.record.results.outcomes == whole.record.results.outcomes
+    assert not list(folder.glob("*.jsonl"))
+
+
+def test_episodes_of_another_policy_are_not_taken_up(run, monkeypatch):
+    monkeypatch.setattr("hyperrl.evaluation.zero_shot.evaluating.Records.write", None)
+    for checkpoint in ("latest", "0", "0"):
+        with pytest.raises(TypeError):
+            evaluate_zero_shot(run, ("train",), 1, checkpoint=checkpoint, ablations=(), say=quiet)
+    files = list((run / "eval" / "zero-shot").glob("*.jsonl"))
+    assert len(files) == 2
+    assert [len(file.read_text().split()) > 0 for file in files] == [True, True]
+    monkeypatch.undo()
+    monkeypatch.setattr("hyperrl.evaluation.zero_shot.run_report.png_of", lambda figure: b"png")
+    assert evaluate_zero_shot(run, ("train",), 1, checkpoint="0", ablations=(), say=quiet).simulated == 0
+    assert evaluate_zero_shot(run, ("train",), 1, ablations=(), again=True, say=quiet).simulated == 4
 
 
 def test_what_cannot_be_written_is_said_before_anything_is_simulated(run, monkeypatch):

@@ -8,9 +8,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from hyperrl import HyperZero
 from hyperrl.environments import make_env
 from hyperrl.errors import ConfigError, ContextError, NonFiniteError
-from hyperrl.evaluation.zero_shot.actors import CONTEXT_WIDTH, WIDTH, PolicyActor, RandomActor
+from hyperrl.evaluation.rollout import play_episode
+from hyperrl.evaluation.zero_shot.actors import WIDTH, PolicyActor, RandomActor
 from hyperrl.evaluation.zero_shot.lanes import SingleLanes, contexts_of, make_lanes
 from hyperrl.evaluation.zero_shot.plan import Plan
 from hyperrl.evaluation.zero_shot.rollouts import play
@@ -88,28 +90,44 @@ def test_results_do_not_depend_on_how_many_are_stepped_together(env_id):
     assert all(one == results[0] for one in results)
 
 
-class Generated(Network):
-    """A policy that depends on the contexts of the batch and the place in it, as rounding may."""
+class Remembering:
+    """Acts by how many steps it has seen of the episode, in a state whose rows are the second axis."""
 
     def predict(self, observation, state=None, episode_start=None, deterministic=False):
-        actions, _ = super().predict(observation)
-        contexts = len(np.unique(observation[:, 2:], axis=0))
-        places = np.arange(len(actions), dtype=np.float32)[:, None]
-        return actions * (1 + 1e-3 * contexts + 1e-4 * places).astype(np.float32), None
+        count = np.zeros((1, len(observation), 1)) if state is None else state[0]
+        count = np.where(episode_start[None, :, None], 0.0, count)
+        return (count[0] / 10).astype(np.float32), (count + 1,)
 
 
-def test_queries_of_one_context_do_not_depend_on_the_others(env_id):
-    kwargs = {"append": "flat"}
-    cases, view = planned(env_id, kwargs, ablations=("shuffled",))
-    results = []
-    for count in (1, 3, 64):
-        network = Generated(4)
-        actor = PolicyActor(network, view, by_context=True)
-        results.append([one.ended for one in play(actor, make_lanes(env_id, kwargs, count), cases)])
-        assert network.shapes == {(CONTEXT_WIDTH, 4)}
-    assert results[0] == results[1] == results[2]
-    mixed = play(PolicyActor(Generated(4), view), make_lanes(env_id, kwargs, 64), cases)
-    assert [one.ended for one in mixed] != results[0], "the policy should depend on the batch"
+@pytest.mark.parametrize("count", [1, 3, 70])
+def test_what_a_policy_remembers_stays_with_its_episode(env_id, count):
+    kwargs = {"append": "flat", "cost": 0.0}
+    cases, view = planned(env_id, kwargs, episodes=5)
+    assert len({case.context[1] for case in cases}) > 3, "episodes should end at different times"
+    lanes = make_lanes(env_id, kwargs, count)
+    for one in play(PolicyActor(Remembering(), view), lanes, cases):
+        pull, steps = one.case.context[0], one.ended.length
+        total = -sum((step / 10 - pull) ** 2 for step in range(steps))
+        assert one.ended.episode_return == pytest.approx(total, abs=2e-5)
+
+
+def test_a_policy_that_infers_its_task_acts_as_it_does_alone(env_id):
+    cases, view = planned(env_id, {}, episodes=1)
+    env = make_env(env_id, {})
+    small = {"latent": 4, "net_arch": [8]}
+    agent = HyperZero("MultiInputPolicy", env, method="pearl", policy_kwargs=small, seed=0, device="cpu")
+    played = play(PolicyActor(agent, view), make_lanes(env_id, {}, 3), cases)
+    without_state = []
+    for one in played:
+        env.unwrapped.fixed = dict(zip(view.space.names, one.case.context.tolist(), strict=True))
+        alone = play_episode(agent, env, one.case.reset_seed)
+        assert one.ended.episode_return == pytest.approx(alone.episode_return, abs=2e-5)
+        observation, ended, total = env.reset(seed=one.case.reset_seed)[0], False, 0.0
+        while not ended:
+            observation, reward, terminated, truncated, _ = env.step(agent.predict(observation)[0])
+            total, ended = total + reward, terminated or truncated
+        without_state.append(total)
+    assert not np.allclose(without_state, [one.ended.episode_return for one in played], atol=1e-3)
 
 
 def test_a_lane_that_is_told_another_context_tells_the_truth_in_its_next_episode(env_id):

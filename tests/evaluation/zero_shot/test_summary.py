@@ -12,13 +12,13 @@ import pytest
 
 from hyperrl.context import ContextParam, ContextSpace, Splits
 from hyperrl.errors import ContextError, RunFolderError, ShapeError
-from hyperrl.evaluation.statistics import iqm
-from hyperrl.evaluation.zero_shot.estimates import difference, interval, worst_interval
+from hyperrl.evaluation.statistics import iqm, mean
+from hyperrl.evaluation.zero_shot.estimates import difference, interval, stratified_interval, worst_interval
 from hyperrl.evaluation.zero_shot.lanes import Ended
 from hyperrl.evaluation.zero_shot.plan import Plan
 from hyperrl.evaluation.zero_shot.references import Expert, expected_returns, normalised_scores
-from hyperrl.evaluation.zero_shot.results import Results, Subject, from_csv, known_outcomes, to_csv
-from hyperrl.evaluation.zero_shot.summary import summarise
+from hyperrl.evaluation.zero_shot.results import Results, Subject, from_csv, key_of, to_csv
+from hyperrl.evaluation.zero_shot.summary import distance_groups, summarise
 
 SPACE = ContextSpace((ContextParam("mass", 0.0, 4.0, train=(1.0, 2.0)),))
 SPLITS = Splits(
@@ -88,6 +88,19 @@ def test_contexts_are_grouped_by_distance():
     assert all(one.high <= other.low + 1e-9 for one, other in itertools.pairwise(distances))
 
 
+@pytest.mark.parametrize("levels", [3, 5, 12])
+def test_contexts_at_one_distance_are_in_one_group(levels):
+    rng = np.random.default_rng(0)
+    distances = rng.permutation(np.concatenate([np.zeros(4), np.repeat(0.05 * np.arange(levels), 7)]))
+    groups = distance_groups(distances + 1e-13 * rng.random(len(distances)))
+    assert sorted(np.concatenate(groups)) == list(range(len(distances)))
+    assert len(groups) == min(levels - 1, 5) + 1
+    assert (distances[groups[0]] == 0).all()
+    ends = [(distances[group].min(), distances[group].max()) for group in groups]
+    assert all(high < low for (_, high), (low, _) in itertools.pairwise(ends))
+    assert distance_groups(np.zeros(3))[0].tolist() == [0, 1, 2]
+
+
 def test_normalised_scores_by_hand():
     def value(case):
         return {"random": 10.0, "none": 10 + 20 * case.context[0]}[case.ablation] - 0.0 * case.episode
@@ -154,7 +167,12 @@ def test_several_runs_are_what_is_drawn_again():
     """Episodes without end say nothing of another training: two runs that differ have a wide interval."""
     steady = np.stack([np.full((5, 50), 10.0), np.full((5, 50), 20.0)])
     own = interval(steady)
-    assert (own.low, own.estimate, own.high) == (pytest.approx(11, abs=1.1), 15, pytest.approx(19, abs=1.1))
+    assert (own.low, own.estimate, own.high) == (10, 15, 20)
+    # Drawn for each context by itself, runs of opposite luck make up for each other.
+    many = np.stack([np.full((100, 1), 10.0), np.full((100, 1), 20.0)])
+    apart, half = stratified_interval(many, mean), 1.96 * 5 / np.sqrt(200)
+    assert (apart.low, apart.high) == (pytest.approx(15 - half, abs=0.1), pytest.approx(15 + half, abs=0.1))
+    assert interval(many, mean).low == 10
     single = interval(steady[:1])
     assert (single.low, single.estimate, single.high) == (10, 10, 10)
 
@@ -162,7 +180,7 @@ def test_several_runs_are_what_is_drawn_again():
 def test_the_interval_of_one_run_is_that_of_the_means_of_its_episodes():
     rng = np.random.default_rng(0)
     returns = rng.normal(0, 1, size=(1, 400, 16)) + np.linspace(0, 8, 400)[None, :, None]
-    found = interval(returns, lambda values: values.mean(axis=-1))
+    found = stratified_interval(returns, lambda values: values.mean(axis=-1))
     half = 1.96 / np.sqrt(400 * 16)
     assert found.estimate == pytest.approx(returns.mean())
     assert found.high - found.low == pytest.approx(2 * half, rel=0.1)
@@ -213,13 +231,14 @@ def test_a_table_of_another_plan_is_refused():
         from_csv(text.replace(",return,", ",retrun,"), SUBJECT, plan)
 
 
-def test_what_is_known_needs_not_be_played():
+def test_episodes_of_a_smaller_plan_are_found_in_a_larger_one():
     small, large = Plan(SPLITS, ("far",), 2), Plan(SPLITS, ("train", "far"), 2, random=True)
-    known = known_outcomes(made_up(small, by_context), large)
-    for case, one in zip(large.cases(), known, strict=True):
+    known = made_up(small, by_context).by_case()
+    assert len(known) == 6
+    for case in large.cases():
+        one = known.get(key_of(case, SPACE))
         assert (one is not None) == (case.split == "far" and case.ablation == "none")
         assert one is None or one.episode_return == by_context(case)
-    assert known_outcomes(None, small) == [None] * 6
 
 
 def test_the_statistics_are_json():

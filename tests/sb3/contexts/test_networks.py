@@ -176,6 +176,12 @@ def test_widths_are_found_for_a_number_of_parameters(kind, wanted, hidden):
         ("hyper", {"feature": 3}, UnknownNameError, "did you mean 'features'"),
         ("hyper", {"hypernet": "mlpp"}, UnknownNameError, "did you mean 'mlp'"),
         ("hyper", {"rank": 3}, UnknownNameError, "rank"),
+        (["hyper"], {}, UnknownNameError, "unknown kind"),
+        ("hyper", {"context_hidden": 64}, ConfigError, "context_hidden must be a list of widths"),
+        ("film", {"context_hidden": "64"}, ConfigError, "context_hidden must be a list of widths"),
+        ("adapter", {"hypernet_hidden": 8}, ConfigError, "hypernet_hidden must be a list of widths"),
+        ("adapter", {"bottleneck": "x"}, ConfigError, "positive integers"),
+        ("adapter", {"embedding": 0}, ConfigError, "embedding must be a positive integer"),
     ],
 )
 def test_wrong_settings_are_named(kind, options, error, words):

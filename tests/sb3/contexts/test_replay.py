@@ -9,7 +9,7 @@ import pytest
 import torch as th
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from hyperrl.errors import ConfigError, UnknownNameError
+from hyperrl.errors import ConfigError, ContextError, UnknownNameError
 from hyperrl.sb3.contexts.replay import ContextReplayBuffer
 from tests.sb3.contexts.toys import CONTEXTS, SPACE, ContextTask
 
@@ -60,7 +60,7 @@ def test_groups_have_one_context_each_and_rows_that_are_there(append, steps, bal
 def test_how_often_each_context_is_drawn(balance, share):
     buffer = filled("flat", 3000, 6000, balance=balance)
     np.random.seed(0)
-    drawn = np.concatenate([parts(buffer.sample(4).observations)[1].numpy() for _ in range(2000)])
+    drawn = np.concatenate([parts(buffer.sample(4).observations)[1].numpy() for _ in range(1000)])
     found = (drawn == CODES[3]).all(1).mean()
     assert abs(found - share) < 0.03
 
@@ -97,6 +97,30 @@ def test_observations_are_normalised_and_contexts_are_not():
         assert np.allclose(batch.observations[key].numpy(), value)
     assert th.equal(batch.observations["context"], raw.observations["context"])
     assert np.allclose(batch.rewards.numpy(), env.normalize_reward(raw.rewards.numpy()))
+
+
+@pytest.mark.parametrize("append", ["dict", "flat"])
+def test_a_context_that_moves_within_an_episode_is_refused(append):
+    buffer = filled(append, 3)
+    before, after = ({"observation": np.zeros((2, 3)), "context": CODES[rows]} for rows in ([0, 1], [0, 2]))
+    if append == "flat":
+        before, after = (np.concatenate(list(one.values()), 1) for one in (before, after))
+    with pytest.raises(ContextError, match=r"environment 1 changed from \[1.0, .*within an episode"):
+        buffer.add(before, after, np.zeros((2, 2)), np.zeros(2), np.zeros(2), [{}] * 2)
+    assert buffer.size() == 3
+
+
+@pytest.mark.parametrize("balance", ["transitions", "contexts"])
+def test_contexts_without_transitions_are_forgotten(balance):
+    buffer = filled("flat", 0, size=20, envs=1, balance=balance)
+    np.random.seed(0)
+    for step in range(300):
+        # Two steps of each context.
+        row = np.array([[step, 0, 0, step // 2, 1]], np.float32)
+        buffer.add(row, row, np.zeros((1, 2)), np.zeros(1), np.zeros(1), [{}])
+        assert buffer.sample(8).observations[:, 3].min() >= (step - 19) // 2
+    assert len(buffer._index._queues) <= 12
+    assert len(buffer._index._numbers) == 10
 
 
 def test_wrong_sizes_are_refused():

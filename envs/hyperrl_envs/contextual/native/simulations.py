@@ -84,7 +84,7 @@ class ContextualSimulations(Simulations):
         """
         self._values[index] = self._reward.values(context[None])[0]
         self.codes[index] = self.observer.code(context)
-        self.told[index] = {"context": context.copy(), "context_id": self.plan.space.text(context)}
+        self.told[index] = {"context": context.copy(), "context_id": self.plan.space.label(context)}
         if self._healthy is not None:
             height = np.array([self.envs[index].model.qpos0[self._healthy.position]])
             bounds = self._healthy.ranges(self._published_range, height, self._published_height)[0]

@@ -105,10 +105,12 @@ class Suite:
             ContextError: Values contradict each other.
             ConfigError: A number is out of range.
         """
-        names = self.default if context is None else tuple(context)
-        if isinstance(context, str):
-            raise ContextError(f"context must be a list of names such as [{context!r}], got {context!r}")
-        space = self.params.subset(names).with_train(dict(ranges or {}))
+        names = self.default if context is None else context
+        if isinstance(names, str) or not isinstance(names, Sequence):
+            raise ContextError(
+                f"context must be a list of names such as [{self.default[0]!r}], got {context!r}"
+            )
+        space = self.params.subset(names).with_train(ranges or {})
         splits = make_splits(
             space,
             split,

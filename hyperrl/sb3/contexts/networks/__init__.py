@@ -35,7 +35,7 @@ def kind_class(kind: str) -> type[ContextNet]:
     Raises:
         UnknownNameError: There is no such kind.
     """
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise unknown_name("kind of context network", str(kind), KINDS)
     return KINDS[kind]
 

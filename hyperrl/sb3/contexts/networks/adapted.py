@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import ceil
 from typing import ClassVar
 
@@ -16,7 +16,14 @@ from hyperrl.nets.activations import ACTIVATIONS
 from hyperrl.nets.kinds.chunked import ChunkedKind
 from hyperrl.plain_policy import DenseLayer
 from hyperrl.sb3.contexts.groups import Groups
-from hyperrl.sb3.contexts.networks.base import ContextNet, NetConfig, dense, linear, plain_layer
+from hyperrl.sb3.contexts.networks.base import (
+    ContextNet,
+    NetConfig,
+    dense,
+    linear,
+    listed_widths,
+    plain_layer,
+)
 from hyperrl.sb3.contexts.networks.generated import applied, formed
 
 # Of the published adapter: 32 units beside 256, pieces of 370 numbers from 37 units.
@@ -41,6 +48,7 @@ class AdaptedNet(ContextNet):
         ConfigError: There is no hidden layer.
     """
 
+    generates_matrices: ClassVar[bool] = True
     options: ClassVar[tuple[str, ...]] = ("bottleneck", "hypernet_hidden", "chunk", "embedding")
 
     def __init__(
@@ -51,11 +59,13 @@ class AdaptedNet(ContextNet):
             raise ConfigError("the kind 'adapter' adapts hidden features: give at least one hidden layer")
         width = config.hidden[-1]
         options = dict(config.options)
-        bottleneck = int(options.get("bottleneck", max(_LEAST_BOTTLENECK, width // _UNITS_PER_BOTTLENECK)))
-        embedding = int(options.get("embedding", 8))
+        bottleneck = options.get("bottleneck", max(_LEAST_BOTTLENECK, width // _UNITS_PER_BOTTLENECK))
+        embedding = options.get("embedding", 8)
+        if isinstance(embedding, bool) or not isinstance(embedding, int) or embedding < 1:
+            raise ConfigError(f"embedding must be a positive integer, got {embedding!r}")
         self.spec = TargetSpec.mlp(width, (bottleneck,), width, output_activation="relu")
         own = _hypernet_width(self.spec.numel, context_dim, embedding)
-        hidden: Sequence[int] = options.get("hypernet_hidden", (own, own))
+        hidden = listed_widths("hypernet_hidden", options.get("hypernet_hidden", (own, own)))
         self.trunk = dense((input_dim, *config.hidden), config.init)
         self.output = dense((width, output_dim), config.init, config.output_gain)
         self.side = dense((width, side_dim), config.init, config.output_gain) if side_dim else None
@@ -63,9 +73,9 @@ class AdaptedNet(ContextNet):
             self.spec,
             context_dim,
             ChunkedKind,
-            chunk=int(options.get("chunk", _CHUNK_PER_WIDTH * own)),
+            chunk=options.get("chunk", _CHUNK_PER_WIDTH * own),
             embedding=embedding,
-            widths=tuple(hidden),
+            widths=hidden,
             base=False,
         )
         self.target = TargetMLP(self.spec)

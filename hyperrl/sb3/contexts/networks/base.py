@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -62,6 +62,7 @@ class ContextNet(nn.Module, ABC):
     Attributes:
         sees_context: Whether the output depends on the context at all.
         needs_groups: Whether it is worth to find rows with the same context.
+        generates_matrices: Whether whole matrices are generated for each context, too much for each row.
         options: Names of the options that the kind takes.
 
     Raises:
@@ -71,6 +72,7 @@ class ContextNet(nn.Module, ABC):
 
     sees_context: ClassVar[bool] = True
     needs_groups: ClassVar[bool] = True
+    generates_matrices: ClassVar[bool] = False
     options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -162,6 +164,21 @@ def dense(sizes: Iterable[int], init: str, last_gain: float = 1.0) -> nn.ModuleL
             sample_bias(layer.bias, init, layer.in_features, gain, None)
         layers.append(layer)
     return layers
+
+
+def listed_widths(name: str, given: Any) -> tuple[Any, ...]:
+    """Return an option that is a list of widths; what builds layers of them checks each.
+
+    Args:
+        name: The option, for the message.
+        given: Its value.
+
+    Raises:
+        ConfigError: It is no list.
+    """
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise ConfigError(f"{name} must be a list of widths, such as [64, 64], got {given!r}")
+    return tuple(given)
 
 
 def linear(layers: nn.ModuleList) -> list[nn.Linear]:

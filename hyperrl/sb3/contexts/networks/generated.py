@@ -13,7 +13,7 @@ from hyperrl.nets.activations import ACTIVATIONS
 from hyperrl.nets.hypernet import resolve_kind
 from hyperrl.plain_policy import DenseLayer
 from hyperrl.sb3.contexts.groups import Groups
-from hyperrl.sb3.contexts.networks.base import ContextNet, NetConfig, plain_layer
+from hyperrl.sb3.contexts.networks.base import ContextNet, NetConfig, listed_widths, plain_layer
 
 # Padding groups to the longest one may cost so many times the rows; beyond, each row has its own weights.
 _WASTE = 4
@@ -28,6 +28,7 @@ class HyperPolicyNet(ContextNet):
     (``encoder``, ``feature_norm``, ``init``, ``layer_norm``) and the kind (``rank``, ``modules``, ...).
     """
 
+    generates_matrices: ClassVar[bool] = True
     options: ClassVar[tuple[str, ...]] = (
         *("hypernet", "context_hidden", "features", "encoder", "feature_norm", "init", "layer_norm"),
         *("rank", "modules", "chunk", "embedding", "widths", "base"),
@@ -49,9 +50,10 @@ class HyperPolicyNet(ContextNet):
         )
         options: dict[str, Any] = dict(config.options)
         kind = options.pop("hypernet", self._kind)
-        hidden, features = options.pop("context_hidden", (64,)), options.pop("features", self._features)
+        hidden = listed_widths("context_hidden", options.pop("context_hidden", (64,)))
+        features = options.pop("features", self._features)
         if resolve_kind(kind).takes_trunk:
-            options |= {"hidden": tuple(hidden), "features": features}
+            options |= {"hidden": hidden, "features": features}
         self.hyper = HyperNet(self.spec, context_dim, kind, **options)
         self.target = TargetMLP(self.spec)
 
@@ -94,6 +96,7 @@ class FilmNet(HyperPolicyNet):
     Options are ``context_hidden`` and ``features``, the widths of what reads the context, and ``encoder``.
     """
 
+    generates_matrices: ClassVar[bool] = False
     options: ClassVar[tuple[str, ...]] = ("context_hidden", "features", "encoder", "feature_norm", "init")
     _kind = "film"
     _features = 64

@@ -43,7 +43,7 @@ def test_steps_infos_and_contexts_are_the_same(env_id, settings):
     assert len(set(map(str, native.get_attr("context")))) == (1 if is_alike else 3)
     for index in range(3):
         assert_same(native.reset_infos[index], dummy.reset_infos[index])
-    ends, contexts = assert_same_steps(dummy, native, random_actions(dummy, 130))
+    ends, contexts = assert_same_steps(dummy, native, random_actions(dummy, 100))
     assert ends >= 4
     assert len(contexts) >= min(4, len(suite_of(env_id).params[settings["context"][0]].choices) or 4)
 
