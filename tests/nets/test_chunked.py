@@ -42,3 +42,18 @@ def test_what_is_generated_without_independent_weights_begins_as_large_as_a_plai
 def test_sizes_that_are_none_are_refused(options):
     with pytest.raises(ConfigError, match="a chunked hypernetwork needs"):
         HyperNet(SPEC, 2, ChunkedKind, **options)
+
+
+@pytest.mark.parametrize("base", [True, False])
+def test_every_parameter_has_its_gradient_in_a_transform(random_hyper, base):
+    hyper = random_hyper(SPEC, 2, ChunkedKind, chunk=7, embedding=3, widths=(6, 5, 4), base=base)
+    condition, parameters = torch.randn(4, 2, dtype=torch.float64), dict(hyper.named_parameters())
+
+    def loss(parameters):
+        return torch.func.functional_call(hyper, parameters, (condition,)).materialise().square().sum()
+
+    found = torch.func.grad(loss)(parameters)
+    expected = torch.autograd.grad(loss(parameters), list(parameters.values()))
+    for name, gradient in zip(parameters, expected, strict=True):
+        assert gradient.any()
+        assert torch.allclose(found[name], gradient), name

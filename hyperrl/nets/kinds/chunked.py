@@ -149,7 +149,8 @@ class ChunkedKind(Kind):
         known = features.shape[-1]
         first = self.matrices[0]
         h = (features @ first[:known]).unsqueeze(-2) + self.embeddings @ first[known:] + self.biases[0]
-        for matrix, bias in zip(self.matrices[1:-1], self.biases[1:-1], strict=True):
+        # Slices of a `ParameterList` hold parameters of their own, not those that a transform puts in.
+        for matrix, bias in zip(list(self.matrices)[1:-1], list(self.biases)[1:-1], strict=True):
             h = functional.relu(h) @ matrix + bias
         return functional.relu(h)
 

@@ -178,25 +178,6 @@ def test_calls_in_the_wrong_order_and_shape_are_refused():
             venv.step(wrong)
 
 
-def test_pictures_are_those_of_gymnasium():
-    settings = {"render_mode": "rgb_array", "width": 96, "height": 64}
-    native = make_vec_env("Walker2d-v5", settings, 2, 0, native=True)
-    dummy = make_vec_env("Walker2d-v5", settings, 2, 0)
-    native.reset(), dummy.reset()
-    for batch in random_actions("Walker2d-v5", 3, 2):
-        native.step(batch), dummy.step(batch)
-    try:
-        expected = dummy.get_images()
-    except Exception as error:
-        pytest.skip(f"nothing can be drawn here: {type(error).__name__}")
-    found = native.get_images()
-    assert found[0].shape == (64, 96, 3)
-    for one, other in zip(found, expected, strict=True):
-        assert np.array_equal(one, other)
-    assert native.render().shape == (128, 96, 3)
-    native.close(), dummy.close()
-
-
 def test_without_a_render_mode_there_are_no_pictures():
     venv = make_native("Reacher-v5", 2, 0)
     with pytest.warns(UserWarning, match="no pictures"):

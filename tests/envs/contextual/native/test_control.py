@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import warnings
 
 import numpy as np
@@ -166,20 +165,6 @@ def test_a_model_with_parts_that_simulations_share_is_not_shared():
     masses = np.array([env.model.body_mass for env in venv.envs])
     assert np.allclose(masses[0] * 3, masses[2])
     assert np.allclose(masses[0] * 2, masses[1])
-
-
-def test_pictures_are_those_of_gymnasiums_environment():
-    try:
-        single = make_env(CHEETAH_RUN, {"render_mode": "rgb_array", "width": 64, "height": 48})
-        single.reset(seed=0)
-        expected = single.render()
-    except Exception as error:  # Without a display there is nothing to compare.
-        pytest.skip(f"pictures need OpenGL: {error}")
-    venv = make_contextual(CHEETAH_RUN, 1, 0, render_mode="rgb_array", width=64, height=48)
-    venv.reset()
-    assert np.array_equal(venv.get_images()[0], expected)
-    venv.close(), single.close()
-    gc.collect()
 
 
 def test_nothing_is_warned_of():

@@ -11,7 +11,8 @@ import pytest
 
 from hyperrl.cli.doctor import check_rendering
 
-ROOT = Path(__file__).parents[3]
+HERE = Path(__file__).parent
+DRAWN = sorted(str(path) for path in HERE.rglob("drawn_pictures.py"))
 
 
 def test_pictures_and_films():
@@ -19,14 +20,14 @@ def test_pictures_and_films():
     if found.verdict != "ok":
         pytest.skip("nothing can be drawn here")
     backend = found.detail.removeprefix("MUJOCO_GL=")
-    tests = str(Path(__file__).with_name("drawn_pictures.py"))
+    assert len(DRAWN) == 3
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", tests],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *DRAWN],
         env={**os.environ, "MUJOCO_GL": backend},
-        cwd=ROOT,
+        cwd=HERE.parents[1],
         capture_output=True,
         text=True,
         timeout=200,
     )
     assert done.returncode == 0, done.stdout[-3000:]
-    assert "4 passed" in done.stdout
+    assert "6 passed" in done.stdout
