@@ -21,6 +21,8 @@ ON_POLICY = {"n_steps": 4, "batch_size": 6, "n_epochs": 2}
 ENVS = 3
 BAD_ENV = 1
 EPISODE = 5
+# What learns from a data set never sees these environments: `check_agent` looks at its numbers.
+ONLINE = [name for name in agents.names() if not getattr(agents.get(name), "learns_offline", False)]
 
 
 class Faulty(gym.Env):

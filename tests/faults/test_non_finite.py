@@ -11,11 +11,11 @@ from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.noise import NormalActionNoise
 
 from hyperrl.errors import NonFiniteError
-from hyperrl.registry import agents as registered
 from hyperrl.run.health import HealthCallback
 from hyperrl_agents.hyper_ppo import HyperPPO
 from tests.faults.injection import (
     BAD_ENV,
+    ONLINE,
     At,
     FaultyTrain,
     actor_weight,
@@ -28,7 +28,7 @@ from tests.faults.injection import (
 
 STEPS = 300
 # HyperTD3 and HyperSAC are the two left out, with other critics.
-AGENTS = [name for name in registered.names() if name not in ("compiled-td3", "compiled-sac")]
+AGENTS = [name for name in ONLINE if name not in ("compiled-td3", "compiled-sac")]
 VALUES = [float("nan"), float("inf"), float("-inf")]
 every_agent = pytest.mark.parametrize("name", AGENTS)
 every_value = pytest.mark.parametrize("value", VALUES, ids=str)

@@ -22,8 +22,13 @@ PAIRINGS = {
 }
 
 
+def trunk_of(kind, **options):
+    """The options of a trunk, for kinds that have one."""
+    return options if kind != "linear" and registry.kinds.get(kind).takes_trunk else {}
+
+
 def build(random_hyper, kind):
-    options = {} if kind == "linear" else {"hidden": (4,), "features": 5}
+    options = trunk_of(kind, hidden=(4,), features=5)
     return random_hyper(SPEC, 2, kind, activation="tanh", **options)
 
 
@@ -74,7 +79,7 @@ def test_second_derivatives_of_one_layer_match_finite_differences(contraction, r
 @pytest.mark.parametrize("kind", registry.kinds.names())
 def test_second_derivatives_of_whole_hypernetworks_match_finite_differences(random_hyper, kind):
     spec = TargetSpec.mlp(2, (3,), 1, activation="tanh", gain=True)
-    options = {} if kind == "linear" else {"hidden": (2,), "features": 2}
+    options = trunk_of(kind, hidden=(2,), features=2)
     hyper = random_hyper(spec, 2, kind, activation="tanh", **options)
     target = TargetMLP(spec)
     inputs = [torch.randn(3, 2, dtype=torch.float64, requires_grad=True) for _ in range(2)]

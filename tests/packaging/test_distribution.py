@@ -118,7 +118,7 @@ def test_it_works_beside_the_agents_and_envs_of_a_user(python, tmp_path, regular
     where, names, mine = run(program, "-c", LOOK, cwd=tmp_path).splitlines()
     installed = ROOT if kind == "editable" else program.parents[1]
     assert all(Path(path).is_relative_to(installed) for path in where.split())
-    assert names == "['sac', 'td3'] ['concat', 'film'] ['default']"
+    assert names == "['sac', 'td3'] ['chunked', 'concat'] ['default']"
     assert mine == "my agents my envs 1000000"
 
 

@@ -17,13 +17,21 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 
 from hyperrl.errors import NonFiniteError
-from hyperrl.registry import agents as registered
 from hyperrl.run.health import DivergenceWarning, HealthCallback
-from tests.faults.injection import At, FaultyTrain, actor_weight, build, critic_weight, make_envs, on_policy
+from tests.faults.injection import (
+    ONLINE,
+    At,
+    FaultyTrain,
+    actor_weight,
+    build,
+    critic_weight,
+    make_envs,
+    on_policy,
+)
 from tests.sb3.toys import ImageEnv, same_parameters
 
 # HyperTD3 and HyperSAC are the two left out, with other critics.
-AGENTS = [name for name in registered.names() if name not in ("compiled-td3", "compiled-sac")]
+AGENTS = [name for name in ONLINE if name not in ("compiled-td3", "compiled-sac")]
 every_agent = pytest.mark.parametrize("name", AGENTS)
 
 

@@ -15,10 +15,10 @@ from hyperrl.errors import ConfigError, HyperRLError, NonFiniteError, ShapeError
 from hyperrl.registry import agents as registered
 from hyperrl.sb3 import FinitePredictMixin, HyperSACPolicy, HyperTD3Policy
 from hyperrl.sb3.finite import check_observation, first_non_finite, place
-from tests.faults.injection import Faulty, actor_weight, build, make_envs, on_policy, spoil
+from tests.faults.injection import ONLINE, Faulty, actor_weight, build, make_envs, on_policy, spoil
 from tests.sb3.toys import SMALL, TINY, DictEnv, ImageEnv, PointEnv, same_parameters
 
-NAMES = registered.names()
+NAMES = ONLINE
 every_agent = pytest.mark.parametrize("name", NAMES)
 VALUES = [float("nan"), float("inf"), float("-inf")]
 
