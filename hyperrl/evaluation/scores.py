@@ -11,13 +11,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hyperrl.errors import ConfigError, ShapeError
-from hyperrl.evaluation.statistics import Interval, checked
-from hyperrl.ranges import Range, above, whole
+from hyperrl.errors import ShapeError
+from hyperrl.evaluation.statistics import Interval, checked, percentile_interval
+from hyperrl.ranges import above
 
 Array = NDArray[np.float64]
-
-_CHUNK_NUMBERS = 4_000_000
 
 
 def optimality_gap(scores: ArrayLike, target: float = 1.0) -> Array:
@@ -133,7 +131,7 @@ def probability_of_improvement_interval(
         return _wins(*drawn)
 
     numbers = len(one) * one.shape[1] * other.shape[1]
-    return _percentiles(float(_wins(one, other)), draw, numbers, confidence, resamples, seed)
+    return percentile_interval(float(_wins(one, other)), draw, numbers, confidence, resamples, seed)
 
 
 def paired_difference_interval(
@@ -174,7 +172,7 @@ def paired_difference_interval(
         return np.asarray(statistic(one[rows]) - statistic(other[rows]))
 
     estimate = float(statistic(one)) - float(statistic(other))
-    return _percentiles(estimate, draw, one.size + other.size, confidence, resamples, seed)
+    return percentile_interval(estimate, draw, one.size + other.size, confidence, resamples, seed)
 
 
 def row_bootstrap_interval(
@@ -206,7 +204,7 @@ def row_bootstrap_interval(
     def draw(generator: np.random.Generator, size: int) -> Array:
         return np.asarray(statistic(data[generator.integers(0, len(data), size=(size, len(data)))]))
 
-    return _percentiles(float(statistic(data)), draw, data.size, confidence, resamples, seed)
+    return percentile_interval(float(statistic(data)), draw, data.size, confidence, resamples, seed)
 
 
 def _paired_tasks(left: ArrayLike, right: ArrayLike) -> tuple[Array, Array]:
@@ -223,23 +221,3 @@ def _wins(left: Array, right: Array) -> Array:
     """Return the mean over tasks and pairs of [..., tasks, runs] and [..., tasks, other runs]."""
     difference = np.sign(left[..., :, None] - right[..., None, :])
     return np.asarray(((difference + 1) / 2).mean(axis=(-3, -2, -1)))
-
-
-def _percentiles(
-    estimate: float,
-    draw: Callable[[np.random.Generator, int], Array],
-    numbers: int,
-    confidence: float,
-    resamples: int,
-    seed: int,
-) -> Interval:
-    """Return an estimate with the percentiles of drawn ones, of which each takes so many numbers."""
-    if not 0 < Range(0, 1).check("confidence", confidence) < 1:
-        raise ConfigError(f"confidence must be between 0 and 1, such as 0.95, got {confidence!r}")
-    count = int(whole(1, 1e9).check("resamples", resamples))
-    generator = np.random.default_rng(int(whole(0).check("seed", seed)))
-    chunk = max(1, _CHUNK_NUMBERS // numbers)
-    drawn = [draw(generator, min(chunk, count - start)) for start in range(0, count, chunk)]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(drawn), [tail, 1 - tail])
-    return Interval(estimate, float(low), float(high))

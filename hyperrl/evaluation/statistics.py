@@ -129,18 +129,44 @@ def stratified_bootstrap_interval(
     data = checked(values)
     if data.ndim != 2:
         raise ShapeError(f"the values must have shape [strata, n], got {list(data.shape)}")
+
+    def draw(generator: np.random.Generator, size: int) -> NDArray[np.float64]:
+        return np.asarray(statistic(_resample(data, size, generator, resample_strata)))
+
+    estimate = float(statistic(data.reshape(-1)))
+    return percentile_interval(estimate, draw, data.size, confidence, resamples, seed)
+
+
+def percentile_interval(
+    estimate: float,
+    draw: Callable[[np.random.Generator, int], NDArray[np.float64]],
+    numbers: int,
+    confidence: float,
+    resamples: int,
+    seed: int,
+) -> Interval:
+    """Return an estimate with the percentiles of drawn ones.
+
+    Args:
+        estimate: The estimate.
+        draw: Takes a generator and a number, and returns so many drawn estimates.
+        numbers: How many numbers each of them takes; memory is bounded by it.
+        confidence: Probability that the interval covers, between 0 and 1.
+        resamples: Number of drawn estimates.
+        seed: Seed of the generator.
+
+    Raises:
+        ConfigError: The confidence, the number of resamples or the seed is out of range.
+    """
     if not 0 < Range(0, 1).check("confidence", confidence) < 1:
         raise ConfigError(f"confidence must be between 0 and 1, such as 0.95, got {confidence!r}")
     count = int(whole(1, 1e9).check("resamples", resamples))
     generator = np.random.default_rng(int(whole(0).check("seed", seed)))
-    drawn = np.empty(count)
-    chunk = max(1, _CHUNK_NUMBERS // data.size)
-    for start in range(0, count, chunk):
-        size = min(chunk, count - start)
-        drawn[start : start + size] = statistic(_resample(data, size, generator, resample_strata))
+    chunk = max(1, _CHUNK_NUMBERS // numbers)
+    drawn = [draw(generator, min(chunk, count - start)) for start in range(0, count, chunk)]
     tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    return Interval(float(statistic(data.reshape(-1))), float(low), float(high))
+    low, high = np.quantile(np.concatenate(drawn), [tail, 1 - tail])
+    return Interval(estimate, float(low), float(high))
 
 
 def t_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:

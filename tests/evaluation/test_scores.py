@@ -133,7 +133,7 @@ def test_a_paired_difference_agrees_with_all_resamples_and_rows_stay_together():
 def test_the_seed_decides_and_chunks_do_not(monkeypatch):
     first = probability_of_improvement_interval(METHOD_X.T, METHOD_Y.T)
     assert probability_of_improvement_interval(METHOD_X.T, METHOD_Y.T) == first
-    monkeypatch.setattr("hyperrl.evaluation.scores._CHUNK_NUMBERS", 5 * 24 * 7)
+    monkeypatch.setattr("hyperrl.evaluation.statistics._CHUNK_NUMBERS", 5 * 24 * 7)
     assert probability_of_improvement_interval(METHOD_X.T, METHOD_Y.T).low == pytest.approx(
         first.low, abs=0.03
     )

@@ -26,8 +26,8 @@ from hyperrl.sb3.contexts.settings import NetPlan
 from hyperrl.sb3.finite import FinitePredictMixin
 
 
-class ContextSACActor(SACActor):
-    """SAC's actor: mean and logarithm of the standard deviation from one context network.
+class _ContextActor(BasePolicy):
+    """What SAC's and TD3's actors of one context network have in common.
 
     Args:
         observation_space: Observation space.
@@ -57,11 +57,21 @@ class ContextSACActor(SACActor):
             normalize_images=normalize_images,
             squash_output=True,
         )
-        self.use_sde = False
         self.features_dim = features_dim
-        self.action_dist: Any = SquashedDiagGaussianDistribution(get_action_dim(action_space))
         self.net = plan.build()
         self._run = Runner(self.net, grouping)
+
+
+class ContextSACActor(_ContextActor, SACActor):
+    """SAC's actor: mean and logarithm of the standard deviation from one context network."""
+
+    use_sde = False
+
+    def __init__(
+        self, observation_space: spaces.Space[Any], action_space: spaces.Box, **settings: Any
+    ) -> None:
+        super().__init__(observation_space, action_space, **settings)
+        self.action_dist: Any = SquashedDiagGaussianDistribution(get_action_dim(action_space))
 
     def get_action_dist_params(self, obs: PyTorchObs) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Return means ``[B, A]`` and logarithms of standard deviations ``[B, A]``, and no further arguments.
@@ -73,30 +83,8 @@ class ContextSACActor(SACActor):
         return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX), {}
 
 
-class ContextTD3Actor(TD3Actor):
-    """TD3's actor from one context network; takes the arguments of `ContextSACActor`."""
-
-    def __init__(
-        self,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Box,
-        plan: NetPlan,
-        grouping: Grouping,
-        features_extractor: nn.Module,
-        features_dim: int,
-        normalize_images: bool = True,
-    ) -> None:
-        BasePolicy.__init__(
-            self,
-            observation_space,
-            action_space,
-            features_extractor=features_extractor,
-            normalize_images=normalize_images,
-            squash_output=True,
-        )
-        self.features_dim = features_dim
-        self.net = plan.build()
-        self._run = Runner(self.net, grouping)
+class ContextTD3Actor(_ContextActor, TD3Actor):
+    """TD3's actor from one context network."""
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return actions ``[B, A]`` in [-1, 1]."""
