@@ -8,8 +8,21 @@ from __future__ import annotations
 
 from hyperrl.context.param import LEVELS, OPERATIONS, ContextParam
 from hyperrl.context.region import Region
+from hyperrl.context.showing import shown, shown_bounds, shown_size
 from hyperrl.context.space import ContextSpace
 from hyperrl.context.split_modes import MODES, make_splits
 from hyperrl.context.splits import Splits
 
-__all__ = ["LEVELS", "MODES", "OPERATIONS", "ContextParam", "ContextSpace", "Region", "Splits", "make_splits"]
+__all__ = [
+    "LEVELS",
+    "MODES",
+    "OPERATIONS",
+    "ContextParam",
+    "ContextSpace",
+    "Region",
+    "Splits",
+    "make_splits",
+    "shown",
+    "shown_bounds",
+    "shown_size",
+]

@@ -37,6 +37,7 @@ class ContextParam:
         log: Whether values are drawn, spaced and normalised by their logarithms.
         train: The range of values in training; the whole range where None.
         choices: The only values that there are; empty for all between `low` and `high`.
+        periodic: Whether `low` and `high` are one place, as of an angle: see `hyperrl.context.showing`.
         unit: The unit, "1" for none.
         summary: What it is, in a few words.
 
@@ -57,6 +58,7 @@ class ContextParam:
     log: bool = False
     train: tuple[float, float] | None = None
     choices: tuple[float, ...] = ()
+    periodic: bool = False
     unit: str = "1"
     summary: str = ""
 
@@ -116,7 +118,11 @@ class ContextParam:
 
     def to_json(self) -> dict[str, Any]:
         """Return the parameter as plain data."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        # Only where it says something: what was written without it stays as it was.
+        if not self.periodic:
+            del values["periodic"]
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ContextParam:
@@ -144,6 +150,8 @@ class ContextParam:
             )
         if self.log and self.low <= 0:
             raise ContextError(f"the context {self.name} has logarithms only above 0, got low = {self.low:g}")
+        if self.periodic and self.log:
+            raise ContextError(f"the context {self.name} is periodic and has no logarithms: leave one out")
         low, high = self.train_low, self.train_high
         if not self.low <= low <= high <= self.high:
             raise ContextError(

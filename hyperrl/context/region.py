@@ -152,7 +152,7 @@ class Region:
         distances = []
         for low, high in self.boxes:
             least, greatest = self.space.normalise(low), self.space.normalise(high)
-            distances.append(np.linalg.norm(points - np.clip(points, least, greatest), axis=-1))
+            distances.append(np.linalg.norm(gaps(self.space, points, least, greatest), axis=-1))
         return np.asarray(np.min(distances, axis=0))
 
     def to_json(self) -> list[Any]:
@@ -214,6 +214,28 @@ def boxed(low: ArrayLike, high: ArrayLike) -> Box:
     )
 
 
+def gaps(space: ContextSpace, points: Array, low: Array, high: Array) -> Array:
+    """Return how far points lie outside of bounds along each parameter, the short way round a circle.
+
+    Args:
+        space: The contexts' space.
+        points: Normalised, shape [..., d].
+        low: Lower bounds, normalised, of a shape that fits.
+        high: Upper bounds.
+
+    Returns:
+        At least 0, of the shape that all of them have together.
+    """
+    gap = np.abs(points - np.clip(points, low, high))
+    for column in [index for index, param in enumerate(space) if param.periodic]:
+        turn = float(np.subtract(*space.normalise([space.high, space.low])[:, column]))
+        own, least, greatest = points[..., column], low[..., column], high[..., column]
+        for moved in (own - turn, own + turn):
+            round_about = np.abs(moved - np.clip(moved, least, greatest))
+            gap[..., column] = np.minimum(gap[..., column], round_about)
+    return np.asarray(gap)
+
+
 def _within(choices: Sequence[float], low: float, high: float) -> list[float]:
     return [choice for choice in sorted(choices) if low <= choice <= high]
 
@@ -227,5 +249,7 @@ def _axis(param: Any, low: float, high: float, n: int) -> Array:
         return np.array(_within(param.choices, low, high))
     if low == high:
         return np.array([low])
+    if param.periodic and (low, high) == (param.low, param.high):
+        return np.linspace(low, high, n, endpoint=False)  # The end is the beginning.
     # The end points exactly: `geomspace` and `linspace` see to that.
     return np.geomspace(low, high, n) if param.log else np.linspace(low, high, n)

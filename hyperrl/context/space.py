@@ -194,14 +194,14 @@ class ContextSpace:
         return self.array(values)
 
     def key(self, context: ArrayLike) -> tuple[float, ...]:
-        """Return a hashable form, the same for contexts that differ by rounding alone.
+        """Return a hashable form, the same for contexts that differ by rounding or by a full turn alone.
 
         Args:
             context: Shape [d].
         """
-        return tuple(
-            float(f"{value:.{_DIGITS}g}") + 0.0 for value in np.asarray(context, np.float64).tolist()
-        )
+        values = zip(self, np.asarray(context, np.float64).tolist(), strict=True)
+        turned = [param.low if param.periodic and value == param.high else value for param, value in values]
+        return tuple(float(f"{value:.{_DIGITS}g}") + 0.0 for value in turned)
 
     def normalise(self, contexts: ArrayLike) -> Array:
         """Map contexts so that the range of training becomes [-1, 1], without any clipping.

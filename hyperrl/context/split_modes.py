@@ -3,6 +3,8 @@
 The names "box", "bands" and "axes" stand for the modes A, B and C of Kirk et al., "A Survey of Zero-shot
 Generalisation in Deep Reinforcement Learning" (2023), section 3; "tasks" is the split of HyperZero (Rezaei-
 Shoshtari et al., AAAI 2023), "points" that of the Decision Adapter (Beukman et al., NeurIPS 2023).
+"combinations" holds tasks out as Schug et al., "Discovering modular solutions that generalize
+compositionally" (ICLR 2024), ask for.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hyperrl.context.region import Box, Region, boxed
 from hyperrl.context.space import Array, ContextSpace
@@ -19,10 +22,10 @@ from hyperrl.context.splits import Splits
 from hyperrl.errors import ContextError, unknown_name
 from hyperrl.ranges import above, whole
 
-MODES = ("box", "bands", "axes", "tasks", "points")
+MODES = ("box", "bands", "axes", "tasks", "combinations", "points")
 """`box`: training has the whole box of training ranges. `bands`: one parameter of it stays in its lower half.
 `axes`: one parameter varies, the others have their defaults. `tasks`: a grid of tasks, of which some are
-tests. `points`: given contexts."""
+tests. `combinations`: the same, but each value of each parameter is trained on. `points`: given contexts."""
 
 INTERPOLATION = "interpolation"
 COMBINATORIAL = "combinatorial"
@@ -57,8 +60,8 @@ def make_splits(
         n_train: Number of contexts of training, drawn evenly; None trains on the whole region. Only for
             "box", "bands" and "axes".
         n_test: Number of contexts of each test, and of those of a region on which training is evaluated.
-        grid: Points along each parameter, for "tasks".
-        test_fraction: Share of the tasks that are tests, for "tasks"; 0.15 as published, rounded down.
+        grid: Points along each parameter, for "tasks" and "combinations".
+        test_fraction: Share of the tasks that are tests, for the same; 0.15 as published, rounded down.
         points: The contexts of training, for "points".
         seed: Of the draws.
 
@@ -76,13 +79,13 @@ def make_splits(
     whole(0, 2**32 - 1).check("seed", seed)
     if n_train is not None:
         whole(1, 100_000).check("n_train", n_train)
-        if mode in ("tasks", "points"):
+        if mode in ("tasks", "combinations", "points"):
             raise ContextError(f"n_train is not for mode = {mode!r}, whose contexts of training are given")
     if (points is not None) != (mode == "points"):
         raise ContextError("points belong to mode = 'points': give both or neither")
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_STREAM,)))
-    if mode == "tasks":
-        return _tasks(space, rng, grid, test_fraction, seed)
+    if mode in ("tasks", "combinations"):
+        return _tasks(space, rng, grid, test_fraction, seed, mode)
     if mode == "points":
         assert points is not None
         return _points(space, rng, points, n_test, seed)
@@ -112,9 +115,14 @@ _STREAM = 0x5711  # Keeps these draws apart from others of the same seed.
 
 
 def _tasks(
-    space: ContextSpace, rng: np.random.Generator, grid: int, test_fraction: float, seed: int
+    space: ContextSpace, rng: np.random.Generator, grid: int, test_fraction: float, seed: int, mode: str
 ) -> Splits:
     """Split a grid of tasks by chance, the first `test_fraction` of them (rounded down) to the tests."""
+    if mode == "combinations" and len(space) == 1:
+        raise ContextError(
+            f"combinations need two parameters or more, the context has {space.names[0]} alone: use split = "
+            "'tasks'"
+        )
     share = above(0, 0.95).check("test_fraction", test_fraction)
     tasks = Region.training(space).grid(int(whole(2, 10_000).check("grid", grid)))
     tests = int(share * len(tasks))
@@ -123,9 +131,39 @@ def _tasks(
             f"{share:g} of {len(tasks)} tasks is less than one test: give a larger grid or test_fraction"
         )
     order = rng.permutation(len(tasks))
+    if mode == "combinations":
+        linked = _linked(tasks[order])
+        if tests > len(tasks) - linked.sum():
+            raise ContextError(
+                f"{tests} of {len(tasks)} tasks cannot be held out: training needs {linked.sum()} to have "
+                "each value of each parameter in combinations that are linked; give a smaller test_fraction"
+            )
+        order = np.concatenate([order[~linked], order[linked]])
+    name = TASKS if mode == "tasks" else COMBINATORIAL
     return Splits(
-        space, "tasks", seed, tasks[np.sort(order[tests:])], tests={TASKS: tasks[np.sort(order[:tests])]}
+        space, mode, seed, tasks[np.sort(order[tests:])], tests={name: tasks[np.sort(order[:tests])]}
     )
+
+
+def _linked(tasks: Array) -> NDArray[np.bool_]:
+    """Return which tasks [n, d] suffice to have all values of each parameter, linked with one another.
+
+    Two values are linked where one task has both. Values that fall into parts without a link can be learned
+    apart, each part in a way of its own, and then do not fit together (Schug et al., ICLR 2024).
+    """
+    columns = [np.unique(column, return_inverse=True)[1] for column in tasks.T]
+    firsts = np.cumsum([0, *(column.max() + 1 for column in columns)])
+    values = np.stack(columns, axis=1) + firsts[:-1]
+    parts = np.arange(firsts[-1])  # Of each value; linked ones have the same.
+    needed = np.zeros(len(tasks), bool)
+    for index, row in enumerate(values):
+        own = parts[row]
+        if (own != own[0]).any():
+            needed[index] = True
+            parts[np.isin(parts, own)] = own[0]
+            if (parts == parts[0]).all():
+                break
+    return needed
 
 
 def _points(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hyperrl.context.region import Region
+from hyperrl.context.region import Region, gaps
 from hyperrl.context.space import Array, ContextSpace
 from hyperrl.errors import ContextError, ShapeError, unknown_name
 
@@ -110,8 +110,8 @@ class Splits:
         if self.region is not None:
             return self.region.distance(contexts)
         assert self.points is not None
-        others, own = self.space.normalise(contexts), self.space.normalise(self.points)
-        return np.asarray(np.linalg.norm(others[:, None] - own[None], axis=-1).min(axis=1))
+        others, own = self.space.normalise(contexts)[:, None], self.space.normalise(self.points)[None]
+        return np.asarray(np.linalg.norm(gaps(self.space, others, own, own), axis=-1).min(axis=1))
 
     def to_json(self) -> dict[str, Any]:
         """Return the splits as plain data, from which `from_json` makes the same ones, bit for bit."""

@@ -54,7 +54,10 @@ _PART_MEMORY: dict[type, tuple[str, ...]] = {
 
 # The layers at the bottom of a run's environments.
 _GYMNASIUM = "stable_baselines3.common.vec_env.dummy_vec_env.DummyVecEnv"
-_NATIVE = "hyperrl_envs.native.vec_env.NativeMujocoVecEnv"
+_NATIVE = (
+    "hyperrl_envs.native.vec_env.NativeMujocoVecEnv",
+    "hyperrl_envs.contextual.native.vec_env.ContextualVecEnv",
+)
 
 
 def capture(vec_env: VecEnv) -> dict[str, Any]:
@@ -199,7 +202,7 @@ def _check_known(layer: VecEnv) -> None:
 
 def _check_same_kind(layers: list[VecEnv], state: Mapping[str, Any]) -> None:
     found = [class_name(layer) for layer in layers]
-    if found[-1] == _NATIVE and _GYMNASIUM in state["layers"]:
+    if found[-1] in _NATIVE and _GYMNASIUM in state["layers"]:
         raise CheckpointError(
             "the checkpoint's environments were simulated by Gymnasium, as an older hyperrl did by itself, "
             "and cannot go on natively: set native = false in the run's run.toml"

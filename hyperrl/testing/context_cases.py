@@ -44,20 +44,24 @@ class ContextCase:
         layer: The one with the contexts.
         reference: The task without contexts, where there is one.
         seed: Of episodes, actions and contexts.
+        given: Actions to be repeated in place of random ones, shape [k, nu].
     """
 
     env: gym.Env[Any, Any]
     layer: ContextualEnv
     reference: gym.Env[Any, Any] | None
     seed: int
+    given: NDArray[Any] | None = None
 
     def contexts(self, n: int) -> Array:
         """Return contexts from all that there are, shape [n, d], always the same."""
         return Region.whole(self.layer.context_space).lhs(np.random.default_rng(self.seed), n)
 
     def actions(self, steps: int) -> NDArray[np.float32]:
-        """Return random actions, shape [steps, nu], always the same."""
+        """Return actions, shape [steps, nu], always the same: random ones where none are given."""
         space: Any = self.env.action_space
+        if self.given is not None:
+            return self.given[np.arange(steps) % len(self.given)].astype(space.dtype)
         generator = np.random.default_rng(self.seed)
         return generator.uniform(space.low, space.high, (steps, *space.shape)).astype(space.dtype)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import ArrayLike
 
 from hyperrl.errors import HyperRLError
 from hyperrl.testing.context_cases import ContextCase
@@ -22,7 +23,11 @@ class ContextEnvCheckError(HyperRLError, AssertionError):
 
 
 def check_context_env(
-    env: gym.Env[Any, Any], *, reference: gym.Env[Any, Any] | None = None, seed: int = 0
+    env: gym.Env[Any, Any],
+    *,
+    reference: gym.Env[Any, Any] | None = None,
+    seed: int = 0,
+    actions: ArrayLike | None = None,
 ) -> tuple[str, ...]:
     """Check that an environment keeps the promises of `hyperrl_envs.contextual.ContextualEnv`.
 
@@ -38,6 +43,8 @@ def check_context_env(
         env: The environment, with a `ContextualEnv` among its layers. Episodes are begun.
         reference: The task without contexts, to compare the default context with.
         seed: Of episodes, actions and contexts.
+        actions: What is done in episodes, over and over, shape [steps, nu]; random by default. A sparse
+            reward needs some that find it.
 
     Returns:
         The names of the checks, all of which passed.
@@ -49,7 +56,8 @@ def check_context_env(
     """
     layer = contextual_layer(env)
     name = env.spec.id if env.spec is not None else type(layer).__name__
-    case = ContextCase(env, layer, reference, seed)
+    own = None if actions is None else np.array(actions)
+    case = ContextCase(env, layer, reference, seed, own)
     return run_checks(name, _CHECKS, case, ContextEnvCheckError)
 
 

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperrl.context import ContextParam, ContextSpace
+from hyperrl.context import (
+    ContextParam,
+    ContextSpace,
+    Region,
+    make_splits,
+    shown,
+    shown_bounds,
+    shown_size,
+)
 from hyperrl.errors import (
     BoundsError,
     ContextError,
@@ -188,3 +196,50 @@ def test_wrong_spaces_are_refused():
         ContextSpace.from_json([{**MASS.to_json(), "colour": 1}])
     with pytest.raises(ContextError, match="in this order"):
         SPACE.arrays([[1.0, 5.0, 1.0]], names=["density", "mass", "sign"])
+
+
+def circle(**settings):
+    angle = ContextParam("angle", 0.0, 2 * math.pi, 0.0, periodic=True, **settings)
+    return ContextSpace((ContextParam("mass", 0.5, 1.5, train=(0.8, 1.2)), angle))
+
+
+def test_an_angle_is_shown_as_a_place_on_a_circle():
+    space = circle()
+    contexts = np.array([[1.0, 0.0], [0.8, 1.0], [1.4, 2 * math.pi], [1.2, 5.0]])
+    expected = [[0, 1, 0], [-1, math.cos(1), math.sin(1)], [2, 1, 0], [1, math.cos(5), math.sin(5)]]
+    assert shown(space, contexts) == pytest.approx(np.array(expected), abs=1e-6)
+    assert shown(space, contexts[3]) == pytest.approx(expected[3], abs=1e-6)
+    assert np.array_equal(shown(space, contexts, "raw"), contexts.astype(np.float32))
+    assert (shown_size(space), shown_size(space, "raw")) == (3, 2)
+    low, high = shown_bounds(space)
+    assert (low.tolist(), high.tolist()) == ([-2.5, -1, -1], [2.5, 1, 1])
+    assert [bound.tolist() for bound in shown_bounds(space, "raw")] == [
+        [0.5, 0],
+        [1.5, np.float32(2 * np.pi)],
+    ]
+    # No two contexts look alike, and those on both sides of the cut do nearly.
+    assert np.abs(shown(space, [1.0, 0.001]) - shown(space, [1.0, 2 * math.pi - 0.001])).max() < 0.003
+
+
+def test_other_contexts_are_shown_as_they_are_normalised():
+    space = ContextSpace(circle().params[:1])
+    contexts = np.linspace(0.5, 1.5, 11)[:, None]
+    assert np.array_equal(shown(space, contexts), space.normalise(contexts).astype(np.float32))
+
+
+def test_distances_go_the_short_way_round():
+    half = circle(train=(0.0, math.pi))
+    one, other = Region.training(half).distance([[1.0, 2 * math.pi - 0.1], [1.0, math.pi + 0.3]])
+    # The range of training, half a circle, is 2 wide.
+    assert (one, other) == pytest.approx((0.1 * 2 / math.pi, 0.3 * 2 / math.pi))
+    splits = make_splits(circle(), "points", points=[[1.0, 0.1], [1.0, 3.0]])
+    found = splits.distance([[1.0, 2 * math.pi - 0.2], [1.0, 3.0], [1.0, 1.0]])
+    assert found == pytest.approx(np.array([0.3, 0, 0.9]) / math.pi)
+
+
+def test_periodic_parameters_go_through_json_and_have_no_logarithms():
+    space = circle()
+    assert ContextSpace.from_json(json.loads(json.dumps(space.to_json()))) == space
+    assert "periodic" not in space.params[0].to_json()
+    with pytest.raises(ContextError, match="angle is periodic and has no logarithms"):
+        ContextParam("angle", 1.0, 2.0, log=True, periodic=True)

@@ -15,7 +15,7 @@ from hyperrl.context import ContextParam, ContextSpace, make_splits
 from hyperrl.errors import UnsupportedEnvError
 from hyperrl.testing import ContextEnvCheckError, check_context_env
 from hyperrl_envs.contextual import ContextualEnv, ContextualMujoco, suite_of
-from hyperrl_envs.contextual.ids import CONTEXTUAL
+from hyperrl_envs.contextual.ids import SUITES
 
 MASS = ContextParam(
     "mass", 0.5, 1.5, fields=("body_mass", "body_inertia"), level="setconst", train=(0.75, 1.25)
@@ -256,7 +256,7 @@ def test_an_environment_without_contexts_is_refused():
         check_context_env(gym.make("Hopper-v5"))
 
 
-@pytest.mark.parametrize("env_id", CONTEXTUAL)
+@pytest.mark.parametrize("env_id", SUITES)
 def test_every_suite_passes(env_id):
     check_context_env(gym.make(env_id), reference=suite_of(env_id).make_base())
 

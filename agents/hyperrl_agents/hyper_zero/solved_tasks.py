@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from hyperrl.context import ContextSpace
+from hyperrl.context import ContextSpace, shown, shown_size
 from hyperrl.context.splits import TRAIN
 from hyperrl.errors import ConfigError, ContextError, DatasetError
 from hyperrl.zero_shot_data import Dataset, DatasetManifest, Transitions
@@ -45,12 +45,11 @@ class SolvedTasks:
         Raises:
             ConfigError: Neither the environment nor the data set says it.
         """
-        return 0 if self._ask("context_mode") == "hidden" else len(self.space())
+        return 0 if self._ask("context_mode") == "hidden" else shown_size(self.space(), self._units())
 
     def seen(self, contexts: ArrayLike) -> NDArray[np.float32]:
         """Return raw contexts ``[..., d]`` as the environment shows them, normalised unless it says "raw"."""
-        raw = np.asarray(contexts, np.float64)
-        return (raw if self._ask("units") == "raw" else self.space().normalise(raw)).astype(np.float32)
+        return shown(self.space(), contexts, self._units())
 
     def gamma(self) -> float:
         """Return the discount of the data set's values."""
@@ -97,6 +96,9 @@ class SolvedTasks:
         if self._dataset is None:
             raise ConfigError("there is no data set to learn from: give dataset")
         return self._dataset.manifest()
+
+    def _units(self) -> str:
+        return self._ask("units") or "normalised"
 
     def _ask(self, name: str) -> Any:
         """Return an attribute of the environments, None where they have none."""

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from hyperrl.context import ContextSpace
+from hyperrl.context import ContextSpace, shown, shown_bounds, shown_size
 from hyperrl.errors import UnsupportedSpaceError, unknown_name
 
 MODES = ("visible", "hidden", "privileged")
@@ -18,7 +18,8 @@ FORMS = ("dict", "flat")
 """`dict`: observation and context apart. `flat`: one array, the context last."""
 
 UNITS = ("normalised", "raw")
-"""`normalised`: the training range is [-1, 1]. `raw`: the parameters' own units."""
+"""`normalised`: the training range is [-1, 1], angles of a circle are cosine and sine. `raw`: the parameters'
+own units."""
 
 
 class ContextObserver:
@@ -61,14 +62,14 @@ class ContextObserver:
         self._context_space, self._units = context_space, units
         low, high = context_space.train_low, context_space.train_high
         half = np.where(high > low, high - low, 1.0) / 2
-        is_affine = not any(param.log for param in context_space)
+        is_affine = not any(param.log or param.periodic for param in context_space)
         # One as an array, too: NumPy takes twice as long for a number of Python's.
         self._affine = (low, half, np.ones(len(low))) if is_affine else None
         self._is_dict, self._is_seen = append == "dict", mode != "hidden"
         self.space = self._joined_space(observation_space)
 
     def code(self, contexts: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return contexts of shape [..., d] as observations show them, float32 of the same shape."""
+        """Return contexts of shape [..., d] as observations show them, float32 of shape [..., c]."""
         if self._units == "raw":
             return contexts.astype(np.float32)
         if self._affine is not None:
@@ -78,18 +79,18 @@ class ContextObserver:
             shifted /= half
             shifted -= one
             return shifted.astype(np.float32)
-        return self._context_space.normalise(contexts).astype(np.float32)
+        return shown(self._context_space, contexts)
 
     def join(self, observations: NDArray[Any], codes: NDArray[np.float32]) -> Any:
         """Return observations with contexts.
 
         Args:
             observations: The task's own, shape [..., S].
-            codes: What `code` returned, shape [..., d].
+            codes: What `code` returned, shape [..., c].
 
         Returns:
             New float32 arrays: a dictionary of "observation" and "context", or one array of shape
-            [..., S + d], or one of shape [..., S] where contexts are hidden.
+            [..., S + c], or one of shape [..., S] where contexts are hidden.
         """
         own = np.array(observations, np.float32)
         if not self._is_seen:
@@ -104,13 +105,13 @@ class ContextObserver:
             return np.asarray(observations)
         if self._is_dict:
             return np.asarray(observations["observation"])
-        return np.asarray(observations)[..., : -len(self._context_space)]
+        return np.asarray(observations)[..., : -shown_size(self._context_space, self._units)]
 
     def _joined_space(self, own: spaces.Box) -> spaces.Space[Any]:
         low, high = own.low.astype(np.float32), own.high.astype(np.float32)
         if not self._is_seen:
             return spaces.Box(low, high, dtype=np.float32)
-        least, greatest = self.code(self._context_space.low), self.code(self._context_space.high)
+        least, greatest = shown_bounds(self._context_space, self._units)
         if self._is_dict:
             # In the alphabetical order that Gymnasium gives to the keys of any dictionary.
             return spaces.Dict(

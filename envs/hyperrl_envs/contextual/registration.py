@@ -9,10 +9,10 @@ from hyperrl_envs.contextual.ids import CONTEXTUAL
 
 def register_contextual() -> None:
     """Make the contextual tasks known to `gymnasium.make`; doing it again changes nothing."""
-    for env_id, (module, steps) in CONTEXTUAL.items():
+    for env_id, (place, steps) in CONTEXTUAL.items():
         if env_id not in gym.registry:
             gym.register(
                 env_id,
-                entry_point=f"hyperrl_envs.contextual.suites.{module}:SUITE",
+                entry_point=f"hyperrl_envs.contextual.{place}",
                 max_episode_steps=steps,
             )

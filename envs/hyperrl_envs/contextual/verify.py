@@ -71,18 +71,22 @@ def contextual_layer(env: gym.Env[Any, Any]) -> ContextualEnv:
     return layer
 
 
-def verify(env: gym.Env[Any, Any], *, steps: int = 100, seed: int = 0) -> list[Proof]:
+def verify(
+    env: gym.Env[Any, Any], *, steps: int = 100, seed: int = 0, actions: NDArray[Any] | None = None
+) -> list[Proof]:
     """Prove for every parameter of an environment's contexts that it takes effect.
 
-    Each parameter is set to the ends of its range, one after the other, while the others are default.
-    Observations or rewards must differ from those of the default context, contacts must have the friction
-    that was asked for, and the model must be the one that the compiler makes of the same context. Episodes
-    are begun; the sequence of contexts that comes next stays as it was.
+    Each parameter is set to the ends of its range (of a circle, to a quarter and half of it), one after the
+    other, while the others are default. Observations or rewards must differ from those of the default
+    context, contacts must have the friction that was asked for, and the model must be the one that the
+    compiler makes of the same context. Episodes are begun; the sequence of contexts that comes next stays as
+    it was.
 
     Args:
         env: An environment with a `ContextualEnv` among its layers.
         steps: Steps of an episode at most.
         seed: Of the episodes and of the actions.
+        actions: What is done in them, over and over, shape [k, nu]; random by default.
 
     Returns:
         One proof for each parameter, in the order of the space.
@@ -94,8 +98,9 @@ def verify(env: gym.Env[Any, Any], *, steps: int = 100, seed: int = 0) -> list[P
     layer = contextual_layer(env)
     source = layer._source.state()
     try:
-        plain = _episode(env, layer, None, 0.0, steps, seed)
-        return [_prove(env, layer, param, plain, steps, seed) for param in layer.context_space]
+        done = _actions(env, steps, seed, actions)
+        plain = _episode(env, layer, None, 0.0, done, seed)
+        return [_prove(env, layer, param, plain, done, seed) for param in layer.context_space]
     finally:
         layer._source.restore(source)
 
@@ -134,12 +139,15 @@ def _prove(
     layer: ContextualEnv,
     param: ContextParam,
     plain: _Episode,
-    steps: int,
+    actions: NDArray[Any],
     seed: int,
 ) -> Proof:
     ends = (param.low, param.high) if not param.choices else (min(param.choices), max(param.choices))
+    if param.periodic and not param.choices:
+        # Both ends are one place: a quarter and half of the circle instead.
+        ends = (0.75 * param.low + 0.25 * param.high, 0.5 * (param.low + param.high))
     values = tuple(value for value in ends if value != param.default)
-    episodes = [_episode(env, layer, param, value, steps, seed) for value in values]
+    episodes = [_episode(env, layer, param, value, actions, seed) for value in values]
     effect = max(_difference(plain.observations, episode.observations) for episode in episodes)
     reward_effect = max(_difference(plain.rewards, episode.rewards) for episode in episodes)
     other_length = any(len(episode.rewards) != len(plain.rewards) for episode in episodes)
@@ -161,13 +169,11 @@ def _episode(
     layer: ContextualEnv,
     param: ContextParam | None,
     value: float,
-    steps: int,
+    actions: NDArray[Any],
     seed: int,
 ) -> _Episode:
     context = {} if param is None else {param.name: value}
     observation, _ = env.reset(seed=seed, options={"context": context})
-    low, high = env.action_space.low, env.action_space.high  # type: ignore[attr-defined]
-    actions = np.random.default_rng(seed).uniform(low, high, (steps, *low.shape)).astype(np.float32)
     observations, rewards, contacts = [layer.observer.split(observation)], [], 0
     for action in actions:
         observation, reward, terminated, truncated, _ = env.step(action)
@@ -178,6 +184,13 @@ def _episode(
         if terminated or truncated:
             break
     return _Episode(np.stack(observations), np.array(rewards), contacts)
+
+
+def _actions(env: gym.Env[Any, Any], steps: int, seed: int, given: NDArray[Any] | None) -> NDArray[Any]:
+    if given is not None:
+        return given[np.arange(steps) % len(given)].astype(np.float32)
+    low, high = env.action_space.low, env.action_space.high  # type: ignore[attr-defined]
+    return np.random.default_rng(seed).uniform(low, high, (steps, *low.shape)).astype(np.float32)
 
 
 def _is_close(name: str, found: NDArray[Any], expected: NDArray[Any]) -> bool:

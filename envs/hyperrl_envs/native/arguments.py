@@ -40,12 +40,21 @@ def split_arguments(
     for name in arguments:
         if name not in {*own, *rendering, STEP_LIMIT}:
             raise unknown_name(f"keyword argument of {env_id}", name, [*own, *rendering, STEP_LIMIT])
-    limit = arguments.get(STEP_LIMIT)
-    if limit is not None and limit != -1:
-        limit = int(whole(1).check(STEP_LIMIT, limit))
+    limit = checked_limit(arguments.get(STEP_LIMIT))
     task = _build(kind, {name: value for name, value in arguments.items() if name in own})
     settings = _build(RenderSettings, {name: value for name, value in arguments.items() if name in rendering})
     return task, settings, limit
+
+
+def checked_limit(limit: Any) -> int | None:
+    """Return the number of steps after which an episode is truncated, -1 for none, None where none is given.
+
+    Raises:
+        ConfigError: It is no such number.
+    """
+    if limit is None:
+        return None
+    return -1 if limit == -1 else int(whole(1).check(STEP_LIMIT, limit))
 
 
 def unsupported_argument(kind: type[Task], arguments: Mapping[str, Any]) -> str | None:

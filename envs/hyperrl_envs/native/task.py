@@ -170,6 +170,12 @@ class NoisyStart(Task):
         return qpos, qvel0 + generator.uniform(low=-scale, high=scale, size=len(qvel0))
 
 
+def first_row(terms: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Return the terms of the first environment: numbers, or arrays that nobody else changes."""
+    rows = {name: values[0] for name, values in terms.items()}
+    return {name: row.copy() if row.ndim else row.item() for name, row in rows.items()}
+
+
 def never(batch: Batch) -> NDArray[np.bool_]:
     """Return that no environment has terminated, shape [n]."""
     return np.zeros(len(batch["qpos"]), bool)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hyperrl.errors import unknown_name
 from hyperrl_envs.native.rendering import RenderSettings, prepare_model
-from hyperrl_envs.native.task import Array, Batch, Task
+from hyperrl_envs.native.task import Array, Batch, Task, first_row
 
 
 class TaskEnv(MujocoEnv, EzPickle):
@@ -81,8 +81,8 @@ class TaskEnv(MujocoEnv, EzPickle):
         rewards, terminated, terms = self.task.outcome(before, after, np.asarray(action)[None])
         if self.render_mode == "human":
             self.render()
-        info = {name: values[0].item() for name, values in terms.items()}
-        return self.task.observation(after)[0], float(rewards[0]), bool(terminated[0]), False, info
+        observation = self.task.observation(after)[0]
+        return observation, float(rewards[0]), bool(terminated[0]), False, first_row(terms)
 
     def reset_model(self) -> Array:
         """Begin an episode, see `gymnasium.envs.mujoco.MujocoEnv.reset_model`."""
@@ -116,6 +116,10 @@ class TaskEnv(MujocoEnv, EzPickle):
         model = self.task.load()
         prepare_model(model, RenderSettings(width=self.width, height=self.height))
         return model, mujoco.MjData(model)
+
+    def _get_reset_info(self) -> dict[str, Any]:
+        """Return what `info` holds after a reset, see `gymnasium.envs.mujoco.MujocoEnv`."""
+        return first_row(self.task.reset_terms(self._batch()))
 
     def _robot(self) -> dict[str, Array]:
         """Return the model's arrays that the task itself draws anew, by name."""

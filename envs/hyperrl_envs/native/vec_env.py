@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 
 from hyperrl_envs.native.build import build_simulations
 from hyperrl_envs.native.env import CallOrderError, NativeEnv
-from hyperrl_envs.native.simulations import Ended, Simulations, Step
+from hyperrl_envs.native.episodes import Ended, Episodes, Step
 from hyperrl_envs.native.task import Array
 
 
@@ -32,7 +32,7 @@ class SimulationsVecEnv(VecEnv):
     """
 
     def __init__(
-        self, simulations: Simulations, *, observation_space: Any = None, step_infos: bool = True
+        self, simulations: Episodes, *, observation_space: Any = None, step_infos: bool = True
     ) -> None:
         self._simulations = simulations
         self.envs = simulations.envs

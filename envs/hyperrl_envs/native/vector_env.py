@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hyperrl.errors import ConfigError
 from hyperrl_envs.native.build import build_simulations
-from hyperrl_envs.native.simulations import Step
+from hyperrl_envs.native.episodes import Step
 from hyperrl_envs.native.task import Array
 
 _Bools = NDArray[np.bool_]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hyperrl.context import ContextSpace
+from hyperrl.context import ContextSpace, shown, shown_size
 from hyperrl.errors import ContextError
 
 Observations = NDArray[Any] | dict[str, NDArray[Any]]
@@ -22,7 +22,7 @@ class ContextView:
     Attributes:
         space: The space of contexts.
         mode: "visible", "hidden" or "privileged".
-        append: "dict" or "flat", where the context is the last d numbers.
+        append: "dict" or "flat", where the context is the last numbers.
         units: "normalised" or "raw".
     """
 
@@ -42,8 +42,7 @@ class ContextView:
         Args:
             contexts: Shape [n, d].
         """
-        values = np.asarray(contexts, np.float64)
-        return (self.space.normalise(values) if self.units == "normalised" else values).astype(np.float32)
+        return shown(self.space, contexts, self.units)
 
     def replaced(self, observations: Observations, rows: list[int], contexts: ArrayLike) -> Observations:
         """Return a copy of observations in which some rows have another context.
@@ -64,5 +63,5 @@ class ContextView:
             context[rows] = values
             return {**observations, "context": context}
         changed = observations.copy()
-        changed[rows, -len(self.space) :] = values
+        changed[rows, -shown_size(self.space, self.units) :] = values
         return changed

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from hyperrl.context import ContextSpace
+from hyperrl.context import ContextSpace, shown, shown_size
 from hyperrl.errors import ConfigError, ContextError, NonFiniteError, ShapeError
 
 KEY = "context"
@@ -31,7 +31,7 @@ class Observed:
     Attributes:
         space: The contexts; None where the environment does not say, or has none.
         mode: "visible", "hidden" (not in observations), "privileged" (for critics alone), or "none".
-        units: "normalised", as `ContextSpace.normalise` has it, or "raw".
+        units: "normalised" or "raw", see `hyperrl.context.shown`.
         size: Numbers of the context in an observation d, the last ones of its features; 0 for none.
     """
 
@@ -52,7 +52,7 @@ class Observed:
         if not isinstance(space, ContextSpace):
             return cls.of_space(env.observation_space)
         mode, units = attribute(env, "context_mode") or "visible", attribute(env, "units") or "normalised"
-        size = 0 if mode == "hidden" else len(space)
+        size = 0 if mode == "hidden" else shown_size(space, units)
         given = env.observation_space
         if isinstance(given, spaces.Dict) and size and _size_of(given) != size:
             raise ContextError(
@@ -133,7 +133,7 @@ class Observed:
         """
         if self.space is not None:
             raw = self.space.array(context)
-            return (raw if self.units == "raw" else self.space.normalise(raw)).astype(np.float32)
+            return shown(self.space, raw, self.units)
         if isinstance(context, Mapping):
             raise ContextError(
                 f"the environment does not name its context: give its {self.size} numbers in a list"
@@ -154,7 +154,8 @@ class Observed:
         if self.space is None:
             return f"{self.size} numbers", "none", self.mode, self.units
         ranges = ", ".join(
-            f"{'log ' if param.log else ''}{param.train_low:g} to {param.train_high:g}"
+            f"{'log ' if param.log else 'circular ' if param.periodic else ''}{param.train_low:g} to "
+            f"{param.train_high:g}"
             for param in self.space
         )
         return ", ".join(self.space.names), ranges, self.mode, self.units

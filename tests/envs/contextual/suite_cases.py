@@ -10,7 +10,7 @@ import numpy as np
 
 from hyperrl_envs.contextual import suite_of
 from hyperrl_envs.contextual.arrays import read_arrays
-from hyperrl_envs.contextual.ids import CONTEXTUAL
+from hyperrl_envs.contextual.ids import SUITES
 
 GYMNASIUM = {
     "hyperrl/ContextualAnt-v0": "ant.xml",
@@ -20,7 +20,7 @@ GYMNASIUM = {
 }
 """The suites around Gymnasium's own tasks, and the files of their models."""
 
-PARAMETERS = [(env_id, name) for env_id in CONTEXTUAL for name in suite_of(env_id).params.names]
+PARAMETERS = [(env_id, name) for env_id in SUITES for name in suite_of(env_id).params.names]
 
 
 def make(env_id, *names, **settings):

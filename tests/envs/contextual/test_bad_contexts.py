@@ -23,7 +23,7 @@ from hyperrl.errors import (
 from hyperrl_envs.contextual import ContextualMujoco, ModelWriter, suite_of
 from hyperrl_envs.contextual.arrays import differing, read_arrays
 from hyperrl_envs.contextual.edits import EDITS
-from hyperrl_envs.contextual.ids import CONTEXTUAL
+from hyperrl_envs.contextual.ids import SUITES
 from hyperrl_envs.contextual.verify import contextual_layer, verify
 from tests.envs.contextual.suite_cases import make, model_of
 
@@ -56,7 +56,7 @@ KINDS = list(wrong_contexts(suite_of(HOPPER).params))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("env_id", CONTEXTUAL)
+@pytest.mark.parametrize("env_id", SUITES)
 def test_a_wrong_context_is_refused_and_changes_nothing(env_id, kind):
     env = environment(env_id)
     layer = contextual_layer(env)
@@ -88,7 +88,7 @@ def environment(env_id):
 
 
 def test_there_are_as_many_cases_as_the_fault_list_asks_for():
-    assert len(KINDS) * len(CONTEXTUAL) >= 60
+    assert len(KINDS) * len(SUITES) >= 60
 
 
 def test_names_in_another_order_are_refused():

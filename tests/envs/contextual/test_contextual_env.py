@@ -10,7 +10,7 @@ from stable_baselines3.common.env_util import make_vec_env
 
 from hyperrl.context import ContextParam, ContextSpace, Region, make_splits
 from hyperrl_envs.contextual import ContextualMujoco, suite_of
-from hyperrl_envs.contextual.ids import CONTEXTUAL
+from hyperrl_envs.contextual.ids import SUITES
 from hyperrl_envs.contextual.verify import contextual_layer
 from tests.envs.contextual.suite_cases import make
 
@@ -44,7 +44,7 @@ def test_one_seed_has_the_same_noise_in_every_context():
     assert np.allclose(starts[0], starts[2], rtol=0, atol=1e-15)
 
 
-@pytest.mark.parametrize("env_id", CONTEXTUAL)
+@pytest.mark.parametrize("env_id", SUITES)
 def test_one_seed_has_one_sequence_of_contexts_and_starts(env_id):
     env = make(env_id)
     first, again = ([env.reset(seed=4 if index == 0 else None) for index in range(6)] for _ in range(2))
@@ -144,7 +144,7 @@ def test_what_an_episode_told_does_not_change_afterwards():
 
 
 @pytest.mark.filterwarnings("ignore")  # That it is wrapped, and that velocities have no bounds.
-@pytest.mark.parametrize("env_id", CONTEXTUAL)
+@pytest.mark.parametrize("env_id", SUITES)
 def test_the_checkers_of_gymnasium_and_sb3_pass(env_id):
     env = gym.make(env_id, append="flat", disable_env_checker=True)
     check_env(contextual_layer(env), skip_render_check=True)
@@ -175,7 +175,7 @@ def test_sb3_trains_on_it():
     assert agent.replay_buffer.observations["observation"].dtype == np.float32
 
 
-@pytest.mark.parametrize("env_id", CONTEXTUAL)
+@pytest.mark.parametrize("env_id", SUITES)
 @pytest.mark.parametrize("split", ["box", "bands", "axes", "tasks"])
 def test_contexts_of_training_and_tests_are_apart(env_id, split):
     names = [param.name for param in suite_of(env_id).params if not param.choices][:3]

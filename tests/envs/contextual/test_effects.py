@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hyperrl_envs.contextual import suite_of
-from hyperrl_envs.contextual.ids import CONTEXTUAL
+from hyperrl_envs.contextual.ids import SUITES
 from hyperrl_envs.contextual.verify import contextual_layer, verify
 from tests.envs.contextual.suite_cases import PARAMETERS, make, same, shared, trajectory, values_of
 
@@ -25,7 +25,7 @@ def test_a_parameter_changes_the_episode(env_id, name):
     if param.level == "reward":
         assert proof.effect == 0.0
         assert proof.reward_effect > 1e-3
-    elif CONTEXTUAL[env_id][0] not in ("cart_pole", "ode"):
+    elif suite_of(env_id).wrap is None:
         assert proof.recompiled
     if name == "friction":
         assert proof.contacts > 20
@@ -53,7 +53,7 @@ def published(env_id):
     ]
 
 
-@pytest.mark.parametrize("env_id", CONTEXTUAL)
+@pytest.mark.parametrize("env_id", SUITES)
 def test_beside_others_at_their_defaults_a_parameter_does_the_same(env_id):
     # The target velocity has no neutral value: any one replaces the reward of the task.
     names = [name for name in suite_of(env_id).params.names if name != "target_velocity"]

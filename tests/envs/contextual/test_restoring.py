@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hyperrl_envs.contextual.arrays import differing, read_arrays
-from hyperrl_envs.contextual.ids import CONTEXTUAL
+from hyperrl_envs.contextual.ids import SUITES
 from hyperrl_envs.contextual.respecify import has_equivalent, respecify
 from hyperrl_envs.contextual.verify import contextual_layer
 from tests.envs.contextual.suite_cases import (
@@ -74,7 +74,7 @@ def test_there_are_as_many_cases_as_the_fault_list_asks_for():
     assert 2 * len(PARAMETERS) + len(DYNAMIC) >= 120
 
 
-@pytest.mark.parametrize("env_id", CONTEXTUAL)
+@pytest.mark.parametrize("env_id", SUITES)
 def test_a_thousand_contexts_of_all_parameters_leave_nothing_behind(env_id):
     env = make(env_id)
     layer = contextual_layer(env)

@@ -12,7 +12,7 @@ from hyperrl.errors import UnsupportedEnvError
 from hyperrl.run.env_state import capture, restore
 from hyperrl.testing.digest import first_difference, state_digests
 from hyperrl.train import restore_agent, resume, train
-from hyperrl_envs.contextual.ids import CONTEXTUAL
+from hyperrl_envs.contextual.ids import SUITES
 from hyperrl_envs.saved_state import capture_plain, restore_plain
 from tests.run.doubles import through_a_file
 
@@ -40,7 +40,7 @@ def goes_on(env, steps, seed):
     return found
 
 
-@pytest.mark.parametrize("env_id", CONTEXTUAL)
+@pytest.mark.parametrize("env_id", SUITES)
 def test_another_environment_goes_on_from_a_state_within_an_episode(env_id):
     settings = {**SETTINGS.get(env_id, {}), "max_episode_steps": 7}
     first, other = (gym.make(env_id, **settings) for _ in range(2))

@@ -43,5 +43,10 @@ def system_suite(
         default: Names of those that it has unless others are asked for.
     """
     return Suite(
-        env_id=env_id, make_base=kind, params=ContextSpace(params), default=default, wrap=wrap_system
+        env_id=env_id,
+        make_base=kind,
+        params=ContextSpace(params),
+        default=default,
+        wrap=wrap_system,
+        native_id=env_id,
     )

@@ -64,8 +64,19 @@ class System(gym.Env[Array, NDArray[np.float32]], ABC):
     ) -> tuple[Array, dict[str, Any]]:
         """Begin an episode, see `gymnasium.Env.reset`; options have no effect."""
         super().reset(seed=seed)
-        self.state = self.np_random.uniform(-self.start, self.start, self.state.shape)
+        self.state = self.first_state(self.np_random)
         return self.state.copy(), {}
+
+    def first_state(self, generator: np.random.Generator) -> Array:
+        """Draw the state that an episode begins with.
+
+        Args:
+            generator: The environment's own.
+
+        Returns:
+            Shape [state size].
+        """
+        return generator.uniform(-self.start, self.start, self.state.shape)
 
     def step(self, action: NDArray[np.float32]) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """Advance one step, see `gymnasium.Env.step`; actions beyond [-1, 1] are clipped."""

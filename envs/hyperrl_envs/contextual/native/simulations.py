@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperrl_envs.contextual.model_writer import ModelWriter
+from hyperrl_envs.contextual.native.contexts import PresentContexts
 from hyperrl_envs.contextual.native.env import ContextualNativeEnv
-from hyperrl_envs.contextual.observing import ContextObserver
 from hyperrl_envs.contextual.rewards import ContextReward
 from hyperrl_envs.contextual.suites.suite import Plan, Suite
-from hyperrl_envs.native.simulations import Simulations, Step
+from hyperrl_envs.native.episodes import Step
+from hyperrl_envs.native.simulations import Simulations
 from hyperrl_envs.native.task import Array, Batch, Outcome, Task
 
 
@@ -32,10 +33,7 @@ class ContextualSimulations(Simulations):
     Attributes:
         plan: As given.
         envs: The environments one by one, each a `ContextualNativeEnv`.
-        observer: Joins observations and contexts.
-        codes: The present contexts as observations show them, float32 of shape [n, d].
-        told: What infos say of the present contexts, one dictionary for each environment.
-        told_before: The same of the contexts that the last step was taken in.
+        contexts: Which context each of them is in.
 
     Raises:
         HyperRLError: As `Simulations` and `ModelWriter`.
@@ -51,8 +49,6 @@ class ContextualSimulations(Simulations):
         count = len(models)
         contexts = np.repeat(plan.space.default[None], count, axis=0)
         self._values = self._reward.values(contexts)
-        self.codes = np.zeros((count, len(plan.space)), np.float32)
-        self.told: list[dict[str, Any]] = [{} for _ in models]
         self._healthy = suite.healthy if any(param.level == "recompile" for param in plan.space) else None
         if self._healthy is not None:
             low, high = task.healthy_z_range  # type: ignore[attr-defined]
@@ -62,11 +58,9 @@ class ContextualSimulations(Simulations):
             # Bounds of each environment, which change with its context.
             task = dataclasses.replace(task, healthy_z_range=self._bounds)  # type: ignore[call-arg]
         super().__init__(task, models, make_env=ContextualNativeEnv, **settings)  # type: ignore[arg-type]
-        shown = (plan.settings[name] for name in ("mode", "append", "units"))
-        self.observer = ContextObserver(plan.space, self.observation_space, *shown)
+        self.contexts = PresentContexts(plan, self.observation_space, count)
         for index, context in enumerate(contexts):
             self.note(index, context)
-        self.told_before = list(self.told)
 
     def writer(self, model: Any) -> ModelWriter:
         """Return what writes contexts into a model as it was loaded."""
@@ -83,8 +77,7 @@ class ContextualSimulations(Simulations):
             context: Shape [d].
         """
         self._values[index] = self._reward.values(context[None])[0]
-        self.codes[index] = self.observer.code(context)
-        self.told[index] = {"context": context.copy(), "context_id": self.plan.space.label(context)}
+        self.contexts.note(index, context)
         if self._healthy is not None:
             height = np.array([self.envs[index].model.qpos0[self._healthy.position]])
             bounds = self._healthy.ranges(self._published_range, height, self._published_height)[0]
@@ -93,7 +86,7 @@ class ContextualSimulations(Simulations):
 
     def step(self, actions: NDArray[Any]) -> Step:
         """Step all environments once, see `Simulations.step`."""
-        self.told_before = list(self.told)
+        self.contexts.keep()
         return super().step(actions)
 
     def restore(self, states: Sequence[Mapping[str, Any]], indices: Sequence[int]) -> None:
@@ -111,8 +104,4 @@ class ContextualSimulations(Simulations):
 
     def _begin(self, index: int, seed: int | None) -> tuple[Array, dict[str, Any]]:
         observation, info = super()._begin(index, seed)
-        return observation, info | _copied(self.told[index])
-
-
-def _copied(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {"context": told["context"].copy(), "context_id": told["context_id"]}
+        return observation, info | self.contexts.info(index)

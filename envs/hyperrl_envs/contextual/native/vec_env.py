@@ -11,9 +11,10 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
 from hyperrl.errors import ConfigError, ShapeError
 from hyperrl_envs.contextual.native.build import build_contextual
-from hyperrl_envs.contextual.native.env import ContextualNativeEnv
+from hyperrl_envs.contextual.native.contexts import ChosenContexts, copied
 from hyperrl_envs.contextual.native.simulations import ContextualSimulations
-from hyperrl_envs.native.simulations import Ended, Step
+from hyperrl_envs.contextual.native.systems import SystemSimulations
+from hyperrl_envs.native.episodes import Ended, Step
 from hyperrl_envs.native.vec_env import SimulationsVecEnv
 
 
@@ -40,13 +41,15 @@ class ContextualVecEnv(SimulationsVecEnv):
         HyperRLError: A keyword argument is wrong.
     """
 
-    _simulations: ContextualSimulations
+    _simulations: ContextualSimulations | SystemSimulations
 
     def __init__(
         self, env_id: str, n_envs: int = 1, *, threads: int = 1, step_infos: bool = True, **env_kwargs: Any
     ) -> None:
         simulations = build_contextual(env_id, n_envs, env_kwargs, threads=threads)
-        super().__init__(simulations, observation_space=simulations.observer.space, step_infos=step_infos)
+        super().__init__(
+            simulations, observation_space=simulations.contexts.observer.space, step_infos=step_infos
+        )
 
     def reset(self) -> VecEnvObs:
         """Begin new episodes in all environments, with the seeds of the last call of `seed`.
@@ -94,32 +97,30 @@ class ContextualVecEnv(SimulationsVecEnv):
                 f"indices must be different numbers from 0 to {self.num_envs - 1}, got {chosen}"
             )
         for index, context in zip(chosen, checked, strict=True):
-            self._simulations.envs[index].give(context)  # type: ignore[attr-defined]
+            self._each()[index].give(context)
         observations, infos = self._simulations.reset(list(seeds), chosen)
         for index, info in zip(chosen, infos, strict=True):
             self.reset_infos[index] = info
         return self._shown(observations, chosen)
 
-    def _each(self) -> list[ContextualNativeEnv]:
+    def _each(self) -> Sequence[ChosenContexts]:
         return self._simulations.envs  # type: ignore[return-value]
 
     def _shown(self, observations: NDArray[np.float64], indices: Sequence[int]) -> VecEnvObs:
-        joined: VecEnvObs = self._simulations.observer.join(observations, self._simulations.codes[indices])
+        present = self._simulations.contexts
+        joined: VecEnvObs = present.observer.join(observations, present.codes[indices])
         return joined
 
     def _last(self, index: int, ended: Ended) -> Any:
-        told = self._simulations.told_before[index]
-        code = self._simulations.observer.code(told["context"])
-        return self._simulations.observer.join(ended.observation, code)
+        present = self._simulations.contexts
+        code = present.observer.code(present.told_before[index]["context"])
+        return present.observer.join(ended.observation, code)
 
     def _infos(self, step: Step) -> list[dict[str, Any]]:
         infos = super()._infos(step)
-        told = self._simulations.told_before
+        told = self._simulations.contexts.told_before
         for index in range(self.num_envs) if self._step_infos else step.ended:
-            infos[index] |= {
-                "context": told[index]["context"].copy(),
-                "context_id": told[index]["context_id"],
-            }
+            infos[index] |= copied(told[index])
         return infos
 
 

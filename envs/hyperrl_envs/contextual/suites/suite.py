@@ -49,7 +49,8 @@ class Suite:
         healthy: How healthy heights follow the size of the robot.
         wrap: Builds the contextual environment from base environment, plan and suite; None for
             `ContextualMujoco`.
-        native_id: Id of the task in `hyperrl_envs.native` that simulates the same, None where there is none.
+        native_id: Id of the task that steps the same natively, in `hyperrl_envs.native` or here; None where
+            there is none.
     """
 
     env_id: str
@@ -164,6 +165,6 @@ def suite_of(env_id: str) -> Suite:
 
     if env_id not in CONTEXTUAL:
         raise unknown_name("contextual task", env_id, CONTEXTUAL)
-    module = importlib.import_module(f"hyperrl_envs.contextual.suites.{CONTEXTUAL[env_id][0]}")
-    found: Suite = module.SUITE
+    module, _, name = CONTEXTUAL[env_id][0].partition(":")
+    found: Suite = getattr(importlib.import_module(f"hyperrl_envs.contextual.{module}"), name)
     return found

@@ -9,12 +9,23 @@ import pytest
 
 from hyperrl.config import RunConfig
 from hyperrl.environments import is_native, make_env, make_training_envs, make_vec_env
-from hyperrl.errors import BoundsError, ConfigError, ContextError, ShapeError, UnsupportedEnvError
+from hyperrl.errors import (
+    BoundsError,
+    CheckpointError,
+    ConfigError,
+    ContextError,
+    ShapeError,
+    UnknownNameError,
+    UnsupportedEnvError,
+)
+from hyperrl.evaluation.zero_shot.lanes import NativeLanes, make_lanes
+from hyperrl.run.env_state import capture, restore
 from hyperrl_envs.contextual.native import ContextualVecEnv, make_contextual
 from tests.envs.contextual.native.pairs import assert_same, random_actions
 from tests.run.doubles import through_a_file
 
 HOPPER, CHEETAH_RUN = "hyperrl/ContextualHopper-v0", "hyperrl/CheetahRun-v0"
+NAVIGATION = "hyperrl/Navigation2D-v0"
 SETTINGS = {"context": ["limb_length", "mass", "target_velocity"], "max_episode_steps": 30}
 
 
@@ -90,6 +101,8 @@ def test_episodes_that_cannot_be_begun_change_nothing(arguments, error, sentence
         (HOPPER, SETTINGS),
         (CHEETAH_RUN, {"context": ["speed", "length"], "max_episode_steps": 25}),
         ("hyperrl/ContextualQuadrotor-v0", {"context": ["payload", "mass"], "task": "mixed"}),
+        ("hyperrl/ContextualCartPole-v0", {"context": ["length", "force"]}),
+        ("hyperrl/Navigation2D-v0", {"max_episode_steps": 25}),
         ("hyperrl/ContextualHalfCheetah-v0", {"context": ["gravity", "friction"], "max_episode_steps": 25}),
     ],
 )
@@ -133,26 +146,39 @@ def test_limbs_of_other_lengths_have_bounds_of_their_own():
     assert not venv.step(np.zeros((2, 3)))[2].any()
 
 
-def test_runs_reach_them():
-    config = RunConfig(
-        agent="ppo",
-        env=CHEETAH_RUN,
-        env_kwargs={"context": ["speed"], "append": "flat"},
-        n_envs=4,
-        steps=100,
-    )
+@pytest.mark.parametrize(("env_id", "name"), [(CHEETAH_RUN, "speed"), (NAVIGATION, "angle")])
+def test_runs_and_evaluations_reach_them(env_id, name):
+    settings = {"context": [name], "append": "flat"}
+    lanes = make_lanes(env_id, settings, 3)
+    assert isinstance(lanes, NativeLanes)
+    lanes.close()
+    config = RunConfig(agent="ppo", env=env_id, env_kwargs=settings, n_envs=4, steps=100)
     venv = make_training_envs(config, 3)
     assert isinstance(venv, ContextualVecEnv)
     assert len({float(context[0]) for context in (venv.reset(), venv.get_attr("context"))[1]}) > 1
 
 
+def test_a_checkpoint_of_single_systems_says_how_it_goes_on():
+    single, native = (make_vec_env(NAVIGATION, {}, 2, 0, native=native) for native in (False, True))
+    single.reset()
+    with pytest.raises(CheckpointError, match=r"set native = false in the run's run.toml"):
+        restore(native, capture(single), 0)
+
+
 def test_what_cannot_be_stepped_together_is_said():
     assert is_native(HOPPER, {"context": ["mass"], "healthy_reward": 2.0, "width": 64})
-    assert not is_native("hyperrl/ContextualODE-v0", {})
+    assert is_native("hyperrl/ContextualODE-v0", {"context": ["c2"]})
+    assert not is_native("Pendulum-v1", {})
     with pytest.warns(UserWarning, match="native ones do not take render_mode = 'human'"):
         assert not is_native(HOPPER, {"render_mode": "human"})
-    with pytest.raises(UnsupportedEnvError, match="ContextualODE-v0' cannot be stepped natively"):
-        make_contextual("hyperrl/ContextualODE-v0")
+    with pytest.warns(UserWarning, match="native ones do not take colour"):
+        assert not is_native("hyperrl/ContextualODE-v0", {"colour": "red"})
+    with pytest.raises(UnsupportedEnvError, match="Hopper-v5' cannot be stepped natively"):
+        make_contextual("Hopper-v5")
+    with pytest.raises(UnknownNameError, match="keyword argument of hyperrl/ContextualODE-v0 'colour'"):
+        make_contextual("hyperrl/ContextualODE-v0", colour="red")
+    with pytest.raises(ConfigError, match="max_episode_steps must be"):
+        make_contextual("hyperrl/ContextualODE-v0", max_episode_steps=0)
     with pytest.raises(ConfigError, match="no keyword argument 'threads'"):
         make_vec_env(HOPPER, {"threads": 2}, 2, 0, native=True)
     with pytest.raises(ContextError, match="which the context changes"):

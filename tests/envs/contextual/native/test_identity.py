@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from hyperrl.context import ContextSpace
-from hyperrl_envs.contextual.ids import CONTEXTUAL
+from hyperrl_envs.contextual.ids import CONTEXTUAL, SUITES
 from hyperrl_envs.contextual.native import SUPPORTED, make_contextual, supports
 from hyperrl_envs.contextual.suites.suite import suite_of
 from tests.envs.contextual.native.pairs import assert_same, assert_same_steps, both, random_actions
 
 HOPPER, WALKER, ANT = (f"hyperrl/Contextual{name}-v0" for name in ("Hopper", "Walker2d", "Ant"))
 CHEETAH, QUADROTOR = "hyperrl/ContextualHalfCheetah-v0", "hyperrl/ContextualQuadrotor-v0"
+CART_POLE, ODE = "hyperrl/ContextualCartPole-v0", "hyperrl/ContextualODE-v0"
 
 CASES = [
     (HOPPER, {"context": ["mass", "gravity"]}),
@@ -28,6 +29,9 @@ CASES = [
     ("hyperrl/CheetahRun-v0", {"context": ["speed", "length"], "max_episode_steps": 40}),
     ("hyperrl/WalkerWalk-v0", {"context": ["speed", "length"], "max_episode_steps": 40}),
     ("hyperrl/FingerSpin-v0", {"context": ["speed", "length"], "max_episode_steps": 40, "append": "flat"}),
+    (CART_POLE, {"context": ["length", "force", "gravity", "cart_mass", "pole_mass"]}),
+    (CART_POLE, {"context": ["pole_mass"], "append": "flat", "max_episode_steps": 20}),
+    (ODE, {"context": ["c1", "c2"], "mode": "privileged", "units": "raw", "max_episode_steps": 40}),
     (QUADROTOR, {"context": ["mass", "motor_strength"]}),
     (QUADROTOR, {"context": ["payload", "inertia", "motor_lag"], "task": "mixed", "mode": "hidden"}),
 ]
@@ -52,7 +56,7 @@ LARGE = {HOPPER, WALKER, ANT, CHEETAH}  # They have a dozen parameters and more.
 
 
 @pytest.mark.parametrize(
-    "env_id", [pytest.param(env_id, marks=[pytest.mark.slow] * (env_id in LARGE)) for env_id in SUPPORTED]
+    "env_id", [pytest.param(env_id, marks=[pytest.mark.slow] * (env_id in LARGE)) for env_id in SUITES]
 )
 def test_every_parameter_alone_is_the_same(env_id):
     suite = suite_of(env_id)
@@ -68,9 +72,10 @@ def test_every_parameter_alone_is_the_same(env_id):
         dummy.close(), native.close()
 
 
-def test_all_mujoco_suites_can_be_stepped_together():
+def test_all_suites_can_be_stepped_together():
     assert set(SUPPORTED) == {env_id for env_id in CONTEXTUAL if suite_of(env_id).native_id is not None}
-    assert not supports("hyperrl/ContextualODE-v0")
+    assert set(SUPPORTED) == set(CONTEXTUAL)
+    assert not supports("Hopper-v5")
 
 
 @pytest.mark.parametrize("env_id", [HOPPER, "hyperrl/CheetahRun-v0"])
