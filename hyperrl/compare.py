@@ -1,4 +1,4 @@
-"""The verb `compare`: methods beside each other in the contexts of their zero-shot evaluations."""
+"""The verb `compare`: methods beside each other, by their zero-shot evaluations or by how they adapt."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hyperrl.errors import ContextError, UsageError
+from hyperrl.evaluation.adaptation import comparison as adapting
+from hyperrl.evaluation.adaptation.comparison import AdaptationComparison, AdaptedMethod, AdaptedRun
+from hyperrl.evaluation.adaptation.comparison_report import comparison_report as adaptation_report
+from hyperrl.evaluation.adaptation.evaluating import FOLDER as ADAPTATION
+from hyperrl.evaluation.adaptation.records import Records as AdaptationRecords
 from hyperrl.evaluation.zero_shot.comparison import Comparison, compared, plan_of
 from hyperrl.evaluation.zero_shot.comparison_report import comparison_report
 from hyperrl.evaluation.zero_shot.evaluating import FOLDER
@@ -33,6 +38,21 @@ class Compared:
     page: Path | None
 
 
+@dataclass(frozen=True, eq=False)
+class ComparedAdaptations:
+    """The result of a comparison of how methods adapt.
+
+    Attributes:
+        methods: The methods and their runs.
+        comparison: The statistics.
+        page: The report as one HTML page; None where none was written.
+    """
+
+    methods: tuple[AdaptedMethod, ...]
+    comparison: AdaptationComparison
+    page: Path | None
+
+
 def compare(
     run_dirs: Sequence[str | Path],
     out: str | Path | None = None,
@@ -54,11 +74,7 @@ def compare(
         RunFolderError: There is no such run, or it has no zero-shot evaluation.
         HyperRLError: A label or an expert is wrong.
     """
-    if isinstance(run_dirs, (str, Path)) or not run_dirs:
-        raise UsageError("a comparison needs the folders of runs, for example runs/one and runs/two")
-    runs = [_read(Path(path)) for path in run_dirs]
-    if len({Path(path).expanduser().resolve() for path in run_dirs}) < len(runs):
-        raise UsageError("a comparison needs different runs, but one folder is given twice")
+    runs = [_read(path) for path in _different(run_dirs)]
     methods = tuple(grouped(runs, labels))
     space = plan_of(methods).splits.space
     known = read_experts(Path(experts), space) if experts is not None else _experts(runs)
@@ -75,6 +91,51 @@ def compare(
         }
         page = write_report(Path(out).expanduser().absolute(), document, data)
     return Compared(methods, comparison, page)
+
+
+def compare_adaptations(
+    run_dirs: Sequence[str | Path], out: str | Path | None = None, *, labels: Sequence[str] = ()
+) -> ComparedAdaptations:
+    """Compare methods by how their runs adapt; nothing is simulated.
+
+    Args:
+        run_dirs: Folders of runs with an evaluation of adaptation by the same plan, several of each method.
+        out: Folder for `report.md`, `report.json`, `report.html` and a picture; None writes nothing.
+        labels: The method of each run; by default runs whose settings differ in the seed alone are of one.
+
+    Raises:
+        ContextError: The runs cannot be compared.
+        RunFolderError: There is no such run, or it has no such evaluation.
+        HyperRLError: A label is wrong.
+    """
+    runs = []
+    for path in _different(run_dirs):
+        folder = RunFolder.open(path)
+        results = AdaptationRecords(folder.evaluation / ADAPTATION).read()
+        runs.append(AdaptedRun(str(path), folder.config(), results))
+    methods = tuple(adapting.grouped(runs, labels))
+    comparison = adapting.compared(methods)
+    page = None
+    if out is not None:
+        data = {
+            "env": runs[0].config.env,
+            "runs": [{"folder": run.name, **dataclasses.asdict(run.results.subject)} for run in runs],
+            "plan": adapting.plan_of(methods).to_json(),
+            **comparison.to_json(),
+        }
+        document = adaptation_report(methods, comparison)
+        page = write_report(Path(out).expanduser().absolute(), document, data)
+    return ComparedAdaptations(methods, comparison, page)
+
+
+def _different(run_dirs: Sequence[str | Path]) -> list[Path]:
+    """Return the folders of runs, refusing what is none, or one that comes twice."""
+    if isinstance(run_dirs, (str, Path)) or not run_dirs:
+        raise UsageError("a comparison needs the folders of runs, for example runs/one and runs/two")
+    paths = [Path(path) for path in run_dirs]
+    if len({path.expanduser().resolve() for path in paths}) < len(paths):
+        raise UsageError("a comparison needs different runs, but one folder is given twice")
+    return paths
 
 
 def _read(path: Path) -> EvaluatedRun:

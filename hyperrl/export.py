@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hyperrl.environments import make_env
 from hyperrl.errors import BoundsError, ConfigError, ShapeError, UsageError
+from hyperrl.evaluation.adaptation.specialising import AdaptedPolicy
 from hyperrl.evaluation.rollout import Predictor, play_episode, play_episodes
 from hyperrl.exporters.building import export_subject, prepare
 from hyperrl.exporters.interface import interface_of
@@ -22,6 +23,7 @@ from hyperrl.exporters.subject import MAX_LOSS, Exported, Request, Subject
 from hyperrl.loading import load_agent
 from hyperrl.plain_policy import PlainPolicy
 from hyperrl.ranges import between, whole
+from hyperrl.registry import exporters
 from hyperrl.run import RunFolder
 from hyperrl.run.manifest import available_cores, git_commit, package_versions
 from hyperrl.run.seeding import seeds_of_evaluation
@@ -79,6 +81,7 @@ def export(
     overwrite: bool = False,
     max_loss: float = MAX_LOSS,
     env: str | MakeEnv | None = None,
+    adapted: AdaptedPolicy | None = None,
 ) -> list[Exported]:
     """Export the policy of a run, or of an algorithm, in one or more formats.
 
@@ -101,6 +104,7 @@ def export(
         overwrite: Whether an artefact in that place is replaced.
         max_loss: The share of the return that int8 weights may cost.
         env: For an algorithm: the id of its environment, or what builds it.
+        adapted: What is exported instead of the run's own policy: that of one task, after the agent adapted.
 
     Returns:
         What was exported, for each format.
@@ -110,18 +114,22 @@ def export(
             policy does; nothing was written.
     """
     names = [formats] if isinstance(formats, str) else list(formats)
-    if not names:
-        raise ConfigError("name at least one format, for example c99")
+    check_formats(names)
     count = int(whole(0, 100_000).check("episodes", episodes))
     share = float(between(0, 1).check("max_loss", max_loss))
     seed = int(_SEED.check("seed", seed))
     given = source if isinstance(source, Source) else _source(source, checkpoint, env)
     try:
-        chosen = chosen_context(given.model, context)
-        policy = specialise(
-            given.model, architecture=architecture, context=chosen, vec_normalize=given.vec_normalize
-        )
-        given = _in_context(given, chosen)
+        reference: Callable[[Any], Any] | None
+        if adapted is not None:
+            policy, reference, given = _adapted(given, adapted, architecture, context)
+        else:
+            chosen = chosen_context(given.model, context)
+            policy = specialise(
+                given.model, architecture=architecture, context=chosen, vec_normalize=given.vec_normalize
+            )
+            reference = acting(given.model, given.vec_normalize, architecture=architecture, context=chosen)
+            given = _in_context(given, chosen)
         label = _label(given, policy)
         requests = [
             Request(
@@ -138,10 +146,26 @@ def export(
         ]
         for request in requests:
             prepare(request)
-        return export_subject(_subject(given, policy, architecture, chosen, seed), requests)
+        return export_subject(_subject(given, policy, reference, seed), requests)
     finally:
         if not isinstance(source, Source) and given.model is not source and given.model.env is not None:
             given.model.env.close()
+
+
+def check_formats(names: Sequence[str]) -> None:
+    """Refuse formats that there are not, before anything takes time.
+
+    Args:
+        names: Names of exporters.
+
+    Raises:
+        ConfigError: There is no name.
+        HyperRLError: One is unknown, or something is missing on this machine.
+    """
+    if not names:
+        raise ConfigError("name at least one format, for example c99")
+    for name in names:
+        exporters.get(name)().check()
 
 
 def run_source(run_dir: str | Path, checkpoint: str = "latest") -> Source:
@@ -241,19 +265,37 @@ def _in_context(source: Source, context: NDArray[Any] | None) -> Source:
     return replace(source, make_env=make_env, provenance={**source.provenance, "context": named})
 
 
+def _adapted(
+    source: Source,
+    adapted: AdaptedPolicy,
+    architecture: Sequence[int] | None,
+    context: str | Context | None,
+) -> tuple[PlainPolicy, Callable[[Any], Any] | None, Source]:
+    """Return an adapted policy, what it is compared with, and a source whose environments are of its task."""
+    if architecture is not None or context is not None:
+        raise UsageError("an adapted policy has its task and its architecture: leave the other ones out")
+
+    def make_env() -> gym.Env[Any, Any]:
+        return InOneContext(source.make_env(), adapted.observed, adapted.context)
+
+    space = adapted.observed.space
+    assert space is not None  # It was adapted to a task of it.
+    told = {"context": space.as_dict(adapted.context), "adapted": adapted.to_json()}
+    inside = replace(source, make_env=make_env, provenance={**source.provenance, **told})
+    return adapted.policy, adapted.act, inside
+
+
 def _label(source: Source, policy: PlainPolicy) -> str:
     """Return what the folder of an export is called behind its format."""
     label = "x".join(map(str, policy.architecture)) or "linear"
     context = source.provenance.get("context") or {}
-    return "-".join([label, *(f"{name}={value:g}" for name, value in context.items())])
+    adapted = source.provenance.get("adapted")
+    after = [] if adapted is None else [f"after-{adapted['episodes']}"]
+    return "-".join([label, *(f"{name}={value:g}" for name, value in context.items()), *after])
 
 
 def _subject(
-    source: Source,
-    policy: PlainPolicy,
-    architecture: Sequence[int] | None,
-    context: NDArray[Any] | None,
-    seed: int,
+    source: Source, policy: PlainPolicy, reference: Callable[[Any], Any] | None, seed: int
 ) -> Subject:
     env = source.make_env()
     try:
@@ -282,7 +324,7 @@ def _subject(
         rollout,
         interface,
         source.provenance,
-        acting(source.model, source.vec_normalize, architecture=architecture, context=context),
+        reference,
         play,
         None if box is None else box.low,
         None if box is None else box.high,

@@ -19,6 +19,7 @@ VERBS = {
     "zero-shot": ("hyperrl.cli.zero_shot", "solve a family of tasks and learn policies for all of them"),
     "resume": ("hyperrl.cli.resume", "continue a run that was stopped, killed or failed"),
     "evaluate": ("hyperrl.cli.evaluate", "measure the policy of a run on new episodes"),
+    "adapt": ("hyperrl.cli.adapt", "measure how fast an agent adapts to tasks that it never saw"),
     "compare": ("hyperrl.cli.compare", "compare methods in contexts that they were not trained in"),
     "architectures": ("hyperrl.cli.architectures", "compare and choose among the architectures of a run"),
     "gradient-quality": ("hyperrl.cli.gradient_quality", "compare a critic's action gradient with rollouts"),

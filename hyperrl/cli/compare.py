@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.console import Console
@@ -14,6 +14,9 @@ from rich.table import Table as Grid
 from hyperrl.cli.arguments import flag, parse
 from hyperrl.errors import UsageError
 
+if TYPE_CHECKING:
+    from hyperrl.evaluation.zero_shot.document import Table
+
 _WIDTH = 160  # Of a table in a file or a pipe, which has no width of its own.
 
 
@@ -21,11 +24,14 @@ _WIDTH = 160  # Of a table in a file or a pipe, which has no width of its own.
 class CompareArguments:
     """Compare the zero-shot evaluations of runs, which hyperrl evaluate RUN --split NAME has made.
 
-    Runs whose settings differ in the seed alone are of one method.
+    With --adaptation, compare how they adapt, which hyperrl adapt RUN --episodes K has measured. Runs whose
+    settings differ in the seed alone are of one method.
     """
 
     runs: tyro.conf.Positional[Annotated[tuple[str, ...], flag("DIR")]] = ()
     """The folders of the runs, several of each method."""
+    adaptation: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Compare what the runs earn after 0, 1, ... episodes of data in tasks."""
     out: Annotated[str | None, flag("DIR")] = None
     """Folder for a report: report.html, report.md, report.json and pictures."""
     label: tyro.conf.UseAppendAction[Annotated[tuple[str, ...], flag("NAME")]] = ()
@@ -49,6 +55,9 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(CompareArguments, argv, "compare")
     if len(arguments.runs) < 2:
         raise UsageError("compare needs the folders of two runs or more, for example hyperrl compare runs/*")
+    if arguments.adaptation:
+        _adaptations(arguments)
+        return 0
 
     from hyperrl.compare import compare
     from hyperrl.evaluation.zero_shot.comparison import plan_of
@@ -56,17 +65,39 @@ def main(argv: Sequence[str]) -> int:
     from hyperrl.evaluation.zero_shot.run_report import interval_text
 
     result = compare(arguments.runs, arguments.out, labels=arguments.label, experts=arguments.experts)
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     for name in plan_of(result.methods).names:
-        table = table_of(result.comparison, name)
-        grid = Grid(title=f"{name}, with 95 % intervals", title_justify="left")
-        for index, column in enumerate(table.head):
-            grid.add_column(column, justify="right" if index else "left")
-        for row in table.rows:
-            grid.add_row(*row)
-        console.print(grid)
+        _print(name, table_of(result.comparison, name))
     for one in result.comparison.improvements:
         print(f"{one.split}: {one.method} over {one.other} {interval_text(one.probability)}")
     if result.page is not None:
         print(result.page)
     return 0
+
+
+def _adaptations(arguments: CompareArguments) -> None:
+    if arguments.experts is not None:
+        raise UsageError("--experts is for zero-shot evaluations: leave it out, or --adaptation")
+
+    from hyperrl.compare import compare_adaptations
+    from hyperrl.evaluation.adaptation.comparison import plan_of
+    from hyperrl.evaluation.adaptation.comparison_report import table_of
+    from hyperrl.evaluation.zero_shot.run_report import interval_text
+
+    result = compare_adaptations(arguments.runs, arguments.out, labels=arguments.label)
+    for name in plan_of(result.methods).names:
+        _print(name, table_of(result.comparison, name))
+    for one in result.comparison.improvements:
+        probability = interval_text(one.probability)
+        print(f"{one.split} after {one.episodes}: {one.method} over {one.other} {probability}")
+    if result.page is not None:
+        print(result.page)
+
+
+def _print(name: str, table: Table) -> None:
+    """Print the table of a set of contexts."""
+    grid = Grid(title=f"{name}, with 95 % intervals", title_justify="left")
+    for index, column in enumerate(table.head):
+        grid.add_column(column, justify="right" if index else "left")
+    for row in table.rows:
+        grid.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else _WIDTH).print(grid)

@@ -103,7 +103,7 @@ def main(argv: Sequence[str]) -> int:
         if source.model.env is not None:
             source.model.env.close()
     for one in exported:
-        _print(one)
+        show_exported(one)
     return 0
 
 
@@ -147,7 +147,12 @@ def _model_file(arguments: ExportArguments) -> Source:
     )
 
 
-def _print(exported: Exported) -> None:
+def show_exported(exported: Exported) -> None:
+    """Print what was exported, and where it lies last.
+
+    Args:
+        exported: The artefact.
+    """
     table = exported.manifest
     policy, budget = table["policy"], table["budget"]
     print(

@@ -13,7 +13,7 @@ import numpy as np
 from hyperrl.ranges import whole
 
 # Fixed branch numbers: a new part takes a new number and changes no other part's seeds.
-_AGENT, _ENVS, _EVALUATION, _FINAL_EVALUATION, _ZERO_SHOT = 0, 1, 2, 3, 4
+_AGENT, _ENVS, _EVALUATION, _FINAL_EVALUATION, _ZERO_SHOT, _ADAPTATION, _ADAPTING = 0, 1, 2, 3, 4, 5, 6
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,36 @@ def seeds_of_zero_shot(seed: int, episodes: int) -> tuple[int, ...]:
         ConfigError: The seed is out of range.
     """
     return _numbers([seed], _ZERO_SHOT, episodes)
+
+
+def seeds_of_adaptation(seed: int, episodes: int) -> tuple[int, ...]:
+    """Derive one seed for each episode that an agent adapts by, the same for every run and task.
+
+    Episodes that it is evaluated in between have the seeds of `seeds_of_zero_shot`.
+
+    Args:
+        seed: The evaluation's seed.
+        episodes: Number of episodes of data.
+
+    Raises:
+        ConfigError: The seed is out of range.
+    """
+    return _numbers([seed], _ADAPTATION, episodes)
+
+
+def seeds_of_adapting(seed: int, first: int, data: int, evaluations: int) -> tuple[int, ...]:
+    """Derive what an agent that adapts draws with: in its next episode of data, and in evaluations before it.
+
+    Args:
+        seed: The evaluation's seed.
+        first: Number of the first of the tasks that it adapts to side by side.
+        data: Episodes of data so far.
+        evaluations: How many evaluations; the first seed is that of the data, whatever their number.
+
+    Raises:
+        ConfigError: The seed is out of range.
+    """
+    return _numbers([seed, first, data], _ADAPTING, 1 + evaluations)
 
 
 def _numbers(entropy: Iterable[int], branch: int, count: int) -> tuple[int, ...]:

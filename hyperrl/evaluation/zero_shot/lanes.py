@@ -62,8 +62,8 @@ class Lanes(Protocol):
             playing: Numbers of the lanes whose results are wanted.
 
         Returns:
-            Observations and rewards of all lanes, which mean nothing where an episode ended or nothing
-            plays; and how the episodes that ended came out, by lane.
+            Observations and rewards of all lanes, which mean nothing where nothing plays; where an episode
+            ended it is its last observation; and how the episodes that ended came out, by lane.
         """
         ...
 
@@ -94,7 +94,13 @@ class NativeLanes:
     ) -> tuple[Observations, NDArray[np.float64], dict[int, Ended]]:
         """Step all lanes; what does not play is stepped, too, as they are simulated together."""
         observations, rewards, dones, infos = self._env.step(actions)
-        return observations, rewards, {lane: _ended(infos[lane]) for lane in playing if dones[lane]}
+        ended = {lane: _ended(infos[lane]) for lane in playing if dones[lane]}
+        if ended:
+            observations = rows_of(observations, range(self.count))
+        for lane in ended:
+            # The environment has begun another episode by itself.
+            assign(observations, lane, infos[lane]["terminal_observation"])
+        return observations, rewards, ended
 
     def close(self) -> None:
         """Close the environment."""

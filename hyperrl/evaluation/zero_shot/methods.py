@@ -76,35 +76,66 @@ def grouped(runs: Sequence[EvaluatedRun], labels: Sequence[str] = ()) -> list[Me
         ConfigError: There is no run, there are more or fewer labels than runs, or one method has two runs of
             the same seed.
     """
-    if not runs:
-        raise ConfigError("a comparison needs at least one run")
     for run in runs[1:]:
         _check(runs[0], run)
-    if labels and len(labels) != len(runs):
-        raise ConfigError(f"there are {len(runs)} runs, so give as many labels, got {len(labels)}")
-    names = list(labels) if labels else _labels([_settings(run.config) for run in runs])
-    methods: dict[str, list[EvaluatedRun]] = {}
-    for name, run in zip(names, runs, strict=True):
-        methods.setdefault(name, []).append(run)
-    for name, own in methods.items():
-        seeds = [run.config.seed for run in own]
+    groups = rows_by_method([run.config for run in runs], labels)
+    return [Method(name, tuple(runs[row] for row in rows)) for name, rows in groups.items()]
+
+
+def rows_by_method(configs: Sequence[RunConfig], labels: Sequence[str] = ()) -> dict[str, list[int]]:
+    """Say which runs are of which method, in the order in which methods appear.
+
+    Args:
+        configs: Configurations of the runs.
+        labels: Name of the method of each run; by default runs are of one method where their settings are
+            equal but for the seed.
+
+    Returns:
+        By the method's label the numbers of its runs, by rising seed.
+
+    Raises:
+        ConfigError: There is no run, there are more or fewer labels than runs, or one method has two runs of
+            the same seed.
+    """
+    if not configs:
+        raise ConfigError("a comparison needs at least one run")
+    if labels and len(labels) != len(configs):
+        raise ConfigError(f"there are {len(configs)} runs, so give as many labels, got {len(labels)}")
+    names = list(labels) if labels else _labels([_settings(config) for config in configs])
+    methods: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        methods.setdefault(name, []).append(row)
+    for name, rows in methods.items():
+        seeds = [configs[row].seed for row in rows]
         for seed in seeds:
             if seeds.count(seed) > 1:
                 raise ConfigError(
                     f"the method {name!r} has two runs of seed {seed}: give one of them, or labels"
                 )
-    ordered = {name: sorted(own, key=lambda run: run.config.seed) for name, own in methods.items()}
-    return [Method(name, tuple(own)) for name, own in ordered.items()]
+    return {name: sorted(rows, key=lambda row: configs[row].seed) for name, rows in methods.items()}
+
+
+def check_equal(names: tuple[str, str], pairs: Sequence[tuple[str, Sequence[Any]]]) -> None:
+    """Refuse two runs that differ in what they must have in common.
+
+    Args:
+        names: What the runs are called in messages.
+        pairs: What is compared, in the plural, and its values of both runs.
+
+    Raises:
+        ContextError: They differ.
+    """
+    for what, (one, two) in pairs:
+        if one != two:
+            raise ContextError(
+                f"{names[0]} and {names[1]} cannot be compared: {what} differ, {_short(one)} and "
+                f"{_short(two)}"
+            )
 
 
 def _check(first: EvaluatedRun, other: EvaluatedRun) -> None:
     """Refuse runs whose evaluations differ in anything but the policy."""
-    for what, one, two in _differences(first, other):
-        if one != two:
-            raise ContextError(
-                f"{first.name} and {other.name} cannot be compared: {what} differ, {_short(one)} and "
-                f"{_short(two)}"
-            )
+    check_equal((first.name, other.name), _values(first, other))
     both = first.record.results.plan.splits, other.record.results.plan.splits
     for name in first.record.results.plan.names:
         keys = [[splits.space.key(row) for row in splits.contexts(name)] for splits in both]
@@ -114,12 +145,12 @@ def _check(first: EvaluatedRun, other: EvaluatedRun) -> None:
             )
 
 
-def _differences(first: EvaluatedRun, other: EvaluatedRun) -> list[tuple[str, Any, Any]]:
+def _values(first: EvaluatedRun, other: EvaluatedRun) -> list[tuple[str, list[Any]]]:
     results = [run.record.results for run in (first, other)]
     plans = [result.plan for result in results]
-    pairs: list[tuple[str, list[Any]]] = [
+    return [
         ("the environments", [result.subject.env for result in results]),
-        ("the environments' arguments", [_task(run.config) for run in (first, other)]),
+        ("the environments' arguments", [task_settings(run.config) for run in (first, other)]),
         ("the parameters of the context", [plan.splits.space.names for plan in plans]),
         ("the ranges of the context", [plan.splits.space.to_json() for plan in plans]),
         ("the evaluated splits", [plan.names for plan in plans]),
@@ -127,7 +158,6 @@ def _differences(first: EvaluatedRun, other: EvaluatedRun) -> list[tuple[str, An
         ("the seeds of the evaluations", [plan.seeds for plan in plans]),
         ("the checkpoints", [result.subject.checkpoint for result in results]),
     ]
-    return [(what, *values) for what, values in pairs]
 
 
 def _short(value: Any) -> str:
@@ -135,7 +165,12 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _task(config: RunConfig) -> dict[str, Any]:
+def task_settings(config: RunConfig) -> dict[str, Any]:
+    """Return the arguments of a run's environment that decide what the task is, whatever its context.
+
+    Args:
+        config: Its configuration.
+    """
     return {
         name: value
         for name, value in sorted(config.env_kwargs.items())

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from hyperrl.config import RunConfig
-from hyperrl.evaluation.zero_shot.actors import Actor, PolicyActor, RandomActor
+from hyperrl.evaluation.zero_shot.actors import PolicyActor, RandomActor
 from hyperrl.evaluation.zero_shot.lanes import Lanes, contexts_of, make_lanes
 from hyperrl.evaluation.zero_shot.plan import RANDOM, Case
 from hyperrl.evaluation.zero_shot.rollouts import Played, play
+from hyperrl.evaluation.zero_shot.together import acts_by_history, play_cases_together
 from hyperrl.evaluation.zero_shot.view import ContextView
 from hyperrl.loading import load_agent
 from hyperrl.run import RunFolder
@@ -71,9 +72,8 @@ def play_cases(
         order_random = [index for index, case in enumerate(cases) if case.ablation == RANDOM]
         results: dict[int, Played] = {}
         for indices in filter(None, (order, order_random)):
-            actor = _actor(agent, view, envs, cases[indices[0]])
             own = [cases[index] for index in indices]
-            results |= dict(zip(indices, play(actor, envs, own, tell), strict=True))
+            results |= dict(zip(indices, _play(agent, view, envs, own, tell), strict=True))
         return [results[index] for index in range(len(cases))]
     finally:
         envs.close()
@@ -98,7 +98,16 @@ class Progress:
             self._say(f"{self._done:,} of {self._total:,} episodes")
 
 
-def _actor(agent: BaseAlgorithm, view: ContextView, lanes: Lanes, case: Case) -> Actor:
-    if case.ablation == RANDOM:
-        return RandomActor(lanes.action_space, lanes.count)
-    return PolicyActor(OnRawObservations(agent), view)
+def _play(
+    agent: BaseAlgorithm,
+    view: ContextView,
+    lanes: Lanes,
+    cases: Sequence[Case],
+    tell: Callable[[Played], None],
+) -> list[Played]:
+    """Play episodes that are all with the policy or all at random."""
+    if cases[0].ablation == RANDOM:
+        return play(RandomActor(lanes.action_space, lanes.count), lanes, cases, tell)
+    if acts_by_history(agent):
+        return play_cases_together(agent, view, lanes, cases, tell)
+    return play(PolicyActor(OnRawObservations(agent), view), lanes, cases, tell)
