@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hyperrl.adapt import adapt as adapt
     from hyperrl.compare import compare as compare
     from hyperrl.config import RunConfig as RunConfig
     from hyperrl.context import ContextParam as ContextParam
@@ -41,10 +42,13 @@ if TYPE_CHECKING:
     from hyperrl_agents.context_ppo import ContextPPO as ContextPPO
     from hyperrl_agents.context_sac import ContextSAC as ContextSAC
     from hyperrl_agents.context_td3 import ContextTD3 as ContextTD3
+    from hyperrl_agents.hyper_maml import HyperMAML as HyperMAML
+    from hyperrl_agents.hyper_pearl import HyperPEARL as HyperPEARL
     from hyperrl_agents.hyper_ppo import HyperPPO as HyperPPO
     from hyperrl_agents.hyper_sac import HyperSAC as HyperSAC
     from hyperrl_agents.hyper_td3 import HyperTD3 as HyperTD3
     from hyperrl_agents.hyper_zero import HyperZero as HyperZero
+    from hyperrl_agents.recurrent_hyper import RecurrentHyper as RecurrentHyper
 
     __version__: str
 
@@ -59,13 +63,16 @@ _HOMES = {
     "ContextTD3": "hyperrl_agents.context_td3",
     "Generated": "hyperrl.nets",
     "HyperCriticConfig": "hyperrl.sb3",
+    "HyperMAML": "hyperrl_agents.hyper_maml",
     "HyperNet": "hyperrl.nets",
+    "HyperPEARL": "hyperrl_agents.hyper_pearl",
     "HyperPPO": "hyperrl_agents.hyper_ppo",
     "HyperRLError": "hyperrl.errors",
     "HyperSAC": "hyperrl_agents.hyper_sac",
     "HyperTD3": "hyperrl_agents.hyper_td3",
     "HyperZero": "hyperrl_agents.hyper_zero",
     "PlainPolicy": "hyperrl.plain_policy",
+    "RecurrentHyper": "hyperrl_agents.recurrent_hyper",
     "Run": "hyperrl.run",
     "RunConfig": "hyperrl.config",
     "RunFolder": "hyperrl.run",
@@ -73,6 +80,7 @@ _HOMES = {
     "Splits": "hyperrl.context",
     "TargetMLP": "hyperrl.nets",
     "TargetSpec": "hyperrl.nets",
+    "adapt": "hyperrl.adapt",
     "compare": "hyperrl.compare",
     "evaluate": "hyperrl.evaluate",
     "evaluate_zero_shot": "hyperrl.evaluate",

@@ -24,6 +24,7 @@ from hyperrl.run import RunFolder
 from hyperrl.run.files import write_text
 from hyperrl.run.manifest import available_cores
 from hyperrl.run.seeding import seeds_of_evaluation
+from hyperrl.sb3.meta.trials import as_trained
 from hyperrl.sb3.normalising import OnRawObservations
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def evaluate(
     seeds = seeds_of_evaluation(config.seed, seed, count)
     torch.set_num_threads(min(config.threads, available_cores()))
     agent, steps = load_agent(folder, checkpoint)
-    env = make_env(config.env, config.env_kwargs)
+    env = as_trained(agent, make_env(config.env, config.env_kwargs))
     try:
         acting = _acting(agent, config.agent, architecture)
         policy = OnRawObservations(agent, **({"architecture": acting} if acting else {}))

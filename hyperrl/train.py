@@ -25,6 +25,7 @@ from hyperrl.run.settings import check_settings
 from hyperrl.run.store import Checkpoint
 from hyperrl.run.threads import check_threads, computing_with
 from hyperrl.sb3.compiled_updates import CompiledUpdates
+from hyperrl.sb3.meta.trials import as_trained
 from hyperrl.sb3.normalising import OnRawObservations, normalised
 from hyperrl.seed_runs import build_stack, evaluate_stack, seeds_without_folder, write_seed_folders
 
@@ -174,7 +175,7 @@ def _session(
     if config.seeds > 1:
         return _session_of_seeds(agent, config, folder, checkpoint)
     seeds = seeds_of_run(config.seed, config.eval_episodes).evaluation
-    env = make_env(config.env, config.env_kwargs)
+    env = as_trained(agent, make_env(config.env, config.env_kwargs))
     try:
         return run_session(
             agent,
@@ -234,6 +235,8 @@ def _build(config: RunConfig, cls: type[Any], agent_kwargs: dict[str, Any]) -> B
     if hasattr(agent, "check_trainable"):
         try:
             agent.check_trainable()
+            if hasattr(agent, "check_steps"):
+                agent.check_steps(config.steps)
         except HyperRLError:
             venv.close()
             raise

@@ -11,6 +11,7 @@ ROLLOUT = 32 * 256  # Steps of one rollout of the preset.
 
 def main(steps: int) -> None:
     shorter = ["n_steps=4", "batch_size=64", "n_epochs=1", "eval_every=0"] if steps < ROLLOUT else []
+    shorter += ["eval_episodes=1", "env_kwargs.max_episode_steps=100"] if shorter else []
     config = resolve("context-ppo", {"preset": "demo", "steps": steps}, settings=shorter).config
     run = train(config).folder.path
     source = run_source(run)

@@ -12,11 +12,15 @@ from hyperrl.zero_shot import plan_preparation, record_experts, train_experts
 SPEEDS = {"context": ["speed"], "append": "flat", "split": "points", "points": [[1.0], [2.0], [4.0]]}
 PPO = {"learning_rate": 1e-3, "n_steps": 256, "batch_size": 1024, "n_epochs": 5, "target_kl": 0.02}
 RUN = {"n_envs": 32, "eval_every": 100_000, "eval_episodes": 1, "normalize": True}
+ROLLOUT = 32 * 256  # Steps of one rollout of an expert.
 
 
 def main(steps: int, out: Path) -> None:
-    expert = {"agent": "compiled-ppo", "agent_kwargs": PPO, "steps": steps, **RUN}
-    family = RunConfig(env="hyperrl/CheetahRun-v0", env_kwargs=SPEEDS, **expert)
+    trial = steps < ROLLOUT
+    shorter = {"n_steps": 8, "batch_size": 64, "n_epochs": 1} if trial else {}
+    episodes = {"max_episode_steps": 50} if trial else {}
+    expert = {"agent": "compiled-ppo", "agent_kwargs": {**PPO, **shorter}, "steps": steps, **RUN}
+    family = RunConfig(env="hyperrl/CheetahRun-v0", env_kwargs={**SPEEDS, **episodes}, **expert)
     preparation = plan_preparation(family, out)
     train_experts(preparation, LocalEngine(1), Lines())
     data = record_experts(preparation)

@@ -94,6 +94,22 @@ class PPOArguments:
 
 
 @dataclass(frozen=True)
+class MetaArguments:
+    """Measure what meta-learners save: weights once a task, layers without matrices, memory in one call."""
+
+    rounds: int = 9
+    """Rounds; medians, smallest and largest ratios are over them."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    seed: int = 0
+    """Seed of networks and inputs."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = _OUT
+    """Folder for the results."""
+    quick: _Flag = False
+    """Small sizes only, to see that everything works."""
+
+
+@dataclass(frozen=True)
 class HyperZeroArguments:
     """Measure HyperZero's training step grouped by task beside generation for each sample, interleaved."""
 

@@ -18,6 +18,7 @@ from hyperrl.bench.arguments import (
     HyperZeroArguments,
     LearningArguments,
     LoopArguments,
+    MetaArguments,
     PeakArguments,
     PlotArguments,
     PPOArguments,
@@ -150,6 +151,16 @@ def _hyper_zero(arguments: HyperZeroArguments) -> int:
     folder = report.open_folder(arguments.out)
     settings: dict[str, Any] = {"rounds": rounds, "device": arguments.device, "seed": arguments.seed}
     return int(not hyper_zero.publish(folder, **settings, quick=arguments.quick))
+
+
+def _meta(arguments: MetaArguments) -> int:
+    from hyperrl.bench import meta, report, timing
+
+    timing.prepare(arguments.device, 1)
+    rounds = 2 if arguments.quick else int(whole(1, 1000).check("rounds", arguments.rounds))
+    folder = report.open_folder(arguments.out)
+    settings: dict[str, Any] = {"rounds": rounds, "device": arguments.device, "seed": arguments.seed}
+    return int(not meta.publish(folder, **settings, quick=arguments.quick))
 
 
 def _peak(arguments: PeakArguments) -> int:
@@ -337,6 +348,7 @@ _PARTS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "ppo": (PPOArguments, _ppo),
     "peak": (PeakArguments, _peak),
     "hyper-zero": (HyperZeroArguments, _hyper_zero),
+    "meta": (MetaArguments, _meta),
     "loop": (LoopArguments, _loop),
     "architectures": (ArchitecturesArguments, _architectures),
     "startup": (StartupArguments, _startup),
@@ -360,6 +372,7 @@ _USAGE = """usage: hyperrl bench [WORD] ...
   ppo          whole iterations of PPO, compiled and with native environments, against Stable-Baselines3's
   peak         the published critic's step against what the processor multiplies at best
   hyper-zero   HyperZero's training step grouped by task against generation for each sample
+  meta         weights once for each task, layers without matrices, memory in one call
   loop         training end to end, compiled and not, against Stable-Baselines3's
   architectures  policies of many architectures: generated, applied and trained, against the published way
   startup      how long a process takes to its first updates, and whether two hinder each other

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_no
 
 from hyperrl.errors import ConfigError, ContextError
 from hyperrl.sb3.contexts.observed import KEY, Observed
+from hyperrl.sb3.meta.trials import trials_of
 
 
 def normalised(env: VecEnv, settings: bool | Mapping[str, Any], gamma: float = 0.99) -> VecEnv:
@@ -113,7 +114,14 @@ class OnRawObservations:
     def __init__(self, agent: BaseAlgorithm, **condition: Any) -> None:
         self._agent = agent
         self._condition = condition
-        self._normaliser: VecNormalize | None = agent.get_vec_normalize_env()
+        normaliser, trials = agent.get_vec_normalize_env(), trials_of(agent.get_env())
+        # Above a `VecNormalize`, trials know which part of an observation it has normalised.
+        above = trials is not None and unwrap_vec_normalize(trials.venv) is not None
+        self._normalise: Callable[[Any], Any] | None = (
+            None if normaliser is None else normaliser.normalize_obs
+        )
+        if above and trials is not None:
+            self._normalise = trials.normalize
 
     def predict(
         self,
@@ -130,6 +138,14 @@ class OnRawObservations:
             episode_start: Passed on.
             deterministic: Passed on.
         """
-        if self._normaliser is not None:
-            observation = self._normaliser.normalize_obs(observation)
-        return self._agent.predict(observation, state, episode_start, deterministic, **self._condition)
+        return self._agent.predict(
+            self.normalised(observation), state, episode_start, deterministic, **self._condition
+        )
+
+    def normalised(self, observation: Any) -> Any:
+        """Return observations as the agent was trained on them.
+
+        Args:
+            observation: One observation or a batch, not normalised.
+        """
+        return observation if self._normalise is None else self._normalise(observation)

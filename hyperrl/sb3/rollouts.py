@@ -83,11 +83,12 @@ class Rollouts(OnPolicyAlgorithm):
             n_steps += 1
             self._bootstrap_time_limits(rewards, dones, infos)
             self._store(rollout_buffer, actions, rewards, values, log_probs)
-            self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
+            ends = self._ends(dones, infos)
+            self._last_obs, self._last_episode_starts = new_obs, ends  # type: ignore[assignment]
         every = np.arange(env.num_envs)
         last = torch.as_tensor(self._as_array(new_obs), device=self.device)
         values = self._values_of(last, every)
-        rollout_buffer.compute_returns_and_advantage(last_values=values, dones=dones)
+        rollout_buffer.compute_returns_and_advantage(last_values=values, dones=ends)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
@@ -95,6 +96,15 @@ class Rollouts(OnPolicyAlgorithm):
     def _collects_itself(self) -> bool:
         """Return whether this rollout is collected here; otherwise Stable-Baselines3 itself collects it."""
         return True
+
+    def _ends(self, dones: NDArray[Any], infos: list[dict[str, Any]]) -> NDArray[Any]:
+        """Return where discounted returns end ``[N]``: where episodes do, unless a subclass says otherwise.
+
+        Args:
+            dones: Whether the episode of each environment has ended.
+            infos: What the environments told.
+        """
+        return dones
 
     def _make_act(self, rollout_buffer: RolloutBuffer) -> Act:
         """Return what acts in this rollout, called once where it begins.

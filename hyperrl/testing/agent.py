@@ -53,12 +53,14 @@ def check_agent(
     bit for bit as the run that was not (`hyperrl.run.state`). A NaN from the environment stops learning
     within one update (`hyperrl.run.health`), and `predict` refuses observations that are NaN or infinite
     (`hyperrl.sb3.finite`). An agent whose class says `learns_offline = True` learns from data alone: what its
-    environment gives cannot spoil it, and is not spoilt.
+    environment gives cannot spoil it, and is not spoilt. One whose class says `learns_tasks = True` learns
+    what many tasks have in common: it needs an environment with contexts (`hyperrl list contexts`).
 
     Args:
         agent_class: The algorithm's class.
-        env: Id of an environment, or what builds one; ``Pendulum-v1`` if None. A new one is built for each
-            check.
+        env: Id of an environment, or what builds one; if None ``Pendulum-v1``, for agents of many tasks
+            ``hyperrl/ContextualCartPole-v0`` with flat observations, the context last. A new one is built for
+            each check.
         policy: Name of the policy to check.
         agent_kwargs: Further keyword arguments of the class. Where they leave them out, warm-up, batch,
             buffer and rollout get small sizes.
@@ -82,7 +84,8 @@ def check_agent(
         isinstance(agent_class, type) and issubclass(agent_class, BaseAlgorithm),
         f"an agent must be a subclass of Stable-Baselines3's BaseAlgorithm, got {agent_class!r}",
     )
-    subject = Subject(agent_class, env or "Pendulum-v1", policy, dict(agent_kwargs or {}), steps)
+    chosen = env or (_tasks if getattr(agent_class, "learns_tasks", False) else "Pendulum-v1")
+    subject = Subject(agent_class, chosen, policy, dict(agent_kwargs or {}), steps)
     model = _check_learning(subject)
     _check_prediction(subject, model)
     _check_repeatability(subject, model)
@@ -99,6 +102,10 @@ def check_agent(
         check_health(subject)
     if exact_resume:
         check_resume(subject, model)
+
+
+def _tasks() -> gym.Env[Any, Any]:
+    return gym.make("hyperrl_envs:hyperrl/ContextualCartPole-v0", append="flat")
 
 
 def _row(observations: Any, index: int) -> Any:
