@@ -29,7 +29,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 bench: $(STAMP)
-	status=0; for part in update contraction peak loop ppo vecenv contexts context-evaluation hyper-zero architectures startup; do $(BIN)/hyperrl bench $$part || status=1; done; exit $$status
+	status=0; for part in update contraction peak loop ppo vecenv contexts context-evaluation hyper-zero meta architectures startup; do $(BIN)/hyperrl bench $$part || status=1; done; exit $$status
 
 # What needs a GPU, in about ten minutes. The return that eight seeds are to reach is decided by a command of
 # its own that takes ten more: hyperrl bench gpu-learning

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,10 +26,22 @@ SMALL_TD3 = {
 }
 
 
+@pytest.fixture(scope="session")
+def runs_roots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give a new temporary place each time.
+
+    They lie in one folder: to make another numbered folder, pytest looks through all those beside it, which
+    took milliseconds in each of thousands of tests.
+    """
+    folder = tmp_path_factory.mktemp("runs")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def runs_root(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def runs_root(runs_roots: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """Send every run without a folder of its own to a temporary place."""
-    root = tmp_path_factory.mktemp("runs")
+    root = next(runs_roots)
+    root.mkdir()
     monkeypatch.setenv("HYPERRL_RUNS", str(root))
     return root
 

@@ -263,7 +263,8 @@ def test_a_wrong_precision_is_refused():
 
 
 def test_numpy_scalars_and_changed_constants_are_taken():
-    model = build(CompiledTD3, compile=True, gamma=np.float64(0.9), tau=np.float32(0.01))
+    small = {"net_arch": [8], "n_critics": 1}
+    model = build(CompiledTD3, compile=True, gamma=np.float64(0.9), tau=np.float32(0.01), policy_kwargs=small)
     update(model, 2, seed=1)
     assert model._compiled[0]._critic_graph.fallback is None
     model.tau = 1.0

@@ -21,8 +21,16 @@ def noise(cls, size, sigma):
     )
 
 
-@pytest.mark.parametrize("condition", ["state", "action"])
-@pytest.mark.parametrize("cls", AGENTS)
+# Every day each agent and each condition once.
+@pytest.mark.parametrize(
+    ("cls", "condition"),
+    [
+        (HyperTD3, "state"),
+        (HyperSAC, "action"),
+        pytest.param(HyperTD3, "action", marks=pytest.mark.slow),
+        pytest.param(HyperSAC, "state", marks=pytest.mark.slow),
+    ],
+)
 def test_a_contextual_bandit_is_solved(cls, condition):
     critic = {"condition": condition, "hidden": [64], "trunk_hidden": [64], "features": 16}
     model = cls(

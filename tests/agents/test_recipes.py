@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sweep.in_process import InProcess
+
 RECIPES = sorted(Path(__file__).parents[2].joinpath("agents", "recipes").glob("*.py"))
 
 
@@ -15,6 +17,8 @@ RECIPES = sorted(Path(__file__).parents[2].joinpath("agents", "recipes").glob("*
 def test_a_recipe_runs(recipe, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [str(recipe), "--steps", "60"])
+    # What starts processes has tests of its own: to start them takes longer than all that they do.
+    monkeypatch.setattr("hyperrl.sweep.engine.LocalEngine", lambda workers: InProcess())
     runpy.run_path(str(recipe), run_name="__main__")
     assert capsys.readouterr().out.strip()
 

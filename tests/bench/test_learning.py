@@ -7,6 +7,7 @@ import dataclasses
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import gymnasium as gym
@@ -135,7 +136,11 @@ def test_a_sweep_does_what_is_missing_and_only_that(tmp_path):
         sweep(plan(seeds=[1], steps=STEPS + 1), tmp_path, workers=1)
 
 
-def test_a_failed_run_is_named_and_does_not_stop_the_others(tmp_path):
+def test_a_failed_run_is_named_and_does_not_stop_the_others(tmp_path, monkeypatch):
+    # That runs have processes of their own is what the tests before and after this one are for.
+    monkeypatch.setattr(
+        "hyperrl.bench.sweep.ProcessPoolExecutor", lambda workers, **_: ThreadPoolExecutor(workers)
+    )
     bad, good = plan(seeds=[0, 1]).runs(tmp_path)
     bad.part.mkdir()
     with pytest.raises(RunFolderError, match=r"1 of 2 runs failed, the first was td3-Pendulum-v1-0\.csv"):

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from hyperrl.registry import agents
 from hyperrl_agents.hyper_ppo import HyperPPO
+from hyperrl_agents.recurrent_hyper import RecurrentHyper
 
 NETWORKS = {"net_arch": [8]}
 CRITIC = {"critic": {"hidden": [8], "trunk_hidden": [8], "features": 4}}
@@ -21,8 +22,15 @@ ON_POLICY = {"n_steps": 4, "batch_size": 6, "n_epochs": 2}
 ENVS = 3
 BAD_ENV = 1
 EPISODE = 5
-# What learns from a data set never sees these environments: `check_agent` looks at its numbers.
-ONLINE = [name for name in agents.names() if not getattr(agents.get(name), "learns_offline", False)]
+# What learns from a data set never sees these environments, and what learns many tasks finds none in them:
+# `check_agent` looks at their numbers. What remembers acts on other observations than these environments
+# give: tests/agents/recurrent_hyper.
+ONLINE = [
+    name
+    for name in agents.names()
+    if not any(getattr(agents.get(name), word, False) for word in ("learns_offline", "learns_tasks"))
+    and name != "recurrent-hyper"
+]
 
 
 class Faulty(gym.Env):
@@ -133,6 +141,9 @@ def build(name, env=None, cls=None, normalised=False, **kwargs):
     networks = {**NETWORKS, **(CRITIC if name in ("hyper-td3", "hyper-sac") else {})}
     if issubclass(cls, HyperPPO):
         networks |= {"architectures": [[4], [8]], "generator": "nested"}
+    if issubclass(cls, RecurrentHyper):
+        networks |= {"hidden_size": 8, "state_features": 8, "latent_features": 4}
+        sizes = {**sizes, "batch_size": None}  # Its minibatches are whole sequences.
     return cls(policy, env, policy_kwargs=networks, seed=0, device="cpu", **{**sizes, **kwargs})
 
 

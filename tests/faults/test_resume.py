@@ -18,6 +18,7 @@ from tests.faults.fork_server import wait_for
 from tests.faults.small_runs import AGENTS, digests_of
 
 EXIT_STATUS = {"SIGINT": 130, "SIGTERM": 143, "SIGUSR1": 75, "SIGKILL": -9}
+EPISODE = 60  # Steps of an episode: evaluations of whole ones would take most of the time.
 CHANGES = ("nothing", "hash seed", "working directory", "moved folder")
 
 
@@ -74,7 +75,7 @@ def test_a_run_that_is_struck_once_ends_as_if_it_had_not_been(
 ):
     out = tmp_path / "run"
     random_number = random.Random(f"{agent} {number} {n_envs}")
-    process = server.start(*command(agent, "Pendulum-v1", n_envs, out))
+    process = server.start(*command(agent, "Pendulum-v1", n_envs, out, episode=EPISODE))
     status = strike(process, out, number, random_number, at=random_number.choice(range(0, 200, 40)))
     if status != 0:  # It may have been at its end already.
         assert status == EXIT_STATUS[number], process.output()
@@ -83,7 +84,7 @@ def test_a_run_that_is_struck_once_ends_as_if_it_had_not_been(
         )
         resumed = server.run("resume", out)
         assert resumed.wait() == 0, resumed.output()
-    assert_equal(out, straight(agent, "Pendulum-v1", n_envs))
+    assert_equal(out, straight(agent, "Pendulum-v1", n_envs, episode=EPISODE))
 
 
 @pytest.mark.parametrize(
@@ -98,14 +99,14 @@ def test_a_run_that_is_struck_once_ends_as_if_it_had_not_been(
 def test_five_kills_in_a_row_change_nothing(server, command, straight, tmp_path, agent, env, n_envs):
     out = tmp_path / "run"
     random_number = random.Random(f"{agent} {env} {n_envs}")
-    process = server.start(*command(agent, env, n_envs, out))
+    process = server.start(*command(agent, env, n_envs, out, episode=200))
     kills = 0
     for _ in range(5):
         kills += strike(process, out, "SIGKILL", random_number) == -9
         process = server.start("resume", out)
     process.wait()
     assert kills == 5
-    assert_equal(out, straight(agent, env, n_envs))
+    assert_equal(out, straight(agent, env, n_envs, episode=200))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_five_kills_in_a_row_change_nothing(server, command, straight, tmp_path,
 )
 def test_a_run_continues_anywhere(command, straight, server, other_server, tmp_path, agent, change):
     out, elsewhere = tmp_path / "run", tmp_path / "a new place" / "rün"
-    process = server.start(*command(agent, "Pendulum-v1", 1, out))
+    process = server.start(*command(agent, "Pendulum-v1", 1, out, episode=EPISODE))
     assert strike(process, out, "SIGKILL", random.Random(0)) == -9
     if change == "moved folder":
         elsewhere.parent.mkdir()
@@ -124,7 +125,7 @@ def test_a_run_continues_anywhere(command, straight, server, other_server, tmp_p
     inside = change == "working directory"
     resumed = host.run("resume", "run" if inside else out, cwd=tmp_path if inside else None)
     assert resumed.wait() == 0, resumed.output()
-    assert_equal(out, straight(agent, "Pendulum-v1", 1))
+    assert_equal(out, straight(agent, "Pendulum-v1", 1, episode=EPISODE))
 
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGUSR1"])

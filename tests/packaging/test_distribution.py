@@ -107,7 +107,16 @@ def python(request, tmp_path_factory):
     return request.param, program
 
 
-@pytest.mark.parametrize("regular", [True, False], ids=["packages", "namespaces"])
+@pytest.mark.parametrize(
+    ("python", "regular"),
+    [
+        pytest.param("wheel", True, id="wheel-packages"),
+        pytest.param("editable", False, id="editable-namespaces"),
+        pytest.param("wheel", False, id="wheel-namespaces", marks=pytest.mark.slow),
+        pytest.param("editable", True, id="editable-packages", marks=pytest.mark.slow),
+    ],
+    indirect=["python"],
+)
 def test_it_works_beside_the_agents_and_envs_of_a_user(python, tmp_path, regular):
     kind, program = python
     for folder in ("agents", "envs"):

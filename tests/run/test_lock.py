@@ -1,9 +1,8 @@
 import fcntl
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -11,29 +10,26 @@ import pytest
 from hyperrl.errors import RunFolderError
 from hyperrl.run.lock import RunLock
 
-HOLD = """
-import sys
-from pathlib import Path
-from hyperrl.run.lock import RunLock
-with RunLock(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
+FORK = multiprocessing.get_context("fork")
+
+
+def hold(path, connection):
+    with RunLock(path):
+        connection.send("held")
+        connection.recv()
 
 
 @pytest.fixture
 def holder(tmp_path):
-    """Another process that holds the lock."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "held\n"
+    """Another process that holds the lock until something is sent to it."""
+    connection, other = FORK.Pipe()
+    process = FORK.Process(target=hold, args=(tmp_path, other))
+    process.start()
+    assert connection.recv() == "held"
+    process.let_go = lambda: connection.send("enough")
     yield process
     process.kill()
-    process.communicate()
+    process.join()
 
 
 def test_another_process_is_named(tmp_path, holder):
@@ -44,14 +40,17 @@ def test_another_process_is_named(tmp_path, holder):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_process_that_dies_lets_go(tmp_path, holder, number):
     os.kill(holder.pid, number)
-    holder.wait()
+    holder.join()
+    assert holder.exitcode == -number
     with RunLock(tmp_path):
         assert json.loads((tmp_path / "owner.json").read_text())["pid"] == os.getpid()
     assert not (tmp_path / "owner.json").exists()
 
 
 def test_a_process_that_ends_lets_go(tmp_path, holder):
-    holder.communicate("")
+    holder.let_go()
+    holder.join()
+    assert holder.exitcode == 0
     with RunLock(tmp_path):
         assert json.loads((tmp_path / "owner.json").read_text())["pid"] == os.getpid()
 
@@ -87,7 +86,7 @@ def test_who_holds_it_is_told_without_a_trace(tmp_path, holder):
     (tmp_path / "owner.json").write_text("[]")
     assert RunLock(tmp_path).holder() == "another process"
     holder.kill()
-    holder.wait()
+    holder.join()
     assert RunLock(tmp_path).holder() is None
     assert {path for path in tmp_path.iterdir()} == set(before)
 

@@ -33,10 +33,18 @@ def straight_run(cls, task, count):
     return builder, *train(builder, STEPS * count, MIDDLE * count, BOUNDARY * count)
 
 
+# Every day each agent with one environment and with several, and in each task; the rest is slow.
+DAILY = {"Pendulum-v1": (1, 4), "HalfCheetah-v5": (4,), "Hopper-v5": (1,)}
+CASES = [
+    pytest.param(cls, task, count, marks=() if count in DAILY[task] else pytest.mark.slow)
+    for cls in AGENTS
+    for task in TASKS
+    for count in (1, 4)
+]
+
+
 @pytest.mark.parametrize("where", ["middle", "boundary"])
-@pytest.mark.parametrize("count", [1, 4])
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("cls", AGENTS)
+@pytest.mark.parametrize(("cls", "task", "count"), CASES)
 def test_resumed_equals_straight(cls, task, count, where):
     builder, expected, interrupt = straight_run(cls, task, count)
     index = ["middle", "boundary"].index(where)

@@ -26,7 +26,8 @@ SDE = {
 
 @pytest.fixture(scope="module")
 def config_of(small_config):
-    """The configuration of an agent's small run."""
+    """The configuration of an agent's small run, with episodes that do not take much longer than a strike."""
+    small_config = dataclasses.replace(small_config, env_kwargs={"max_episode_steps": 60})
     sde = dataclasses.replace(small_config, agent="sac", steps=200, agent_kwargs=SDE)
     return {"td3": small_config, "sac sde": sde}.__getitem__
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch as th
@@ -12,9 +14,36 @@ from hyperrl.errors import HyperRLError
 from hyperrl.registry import agents
 from hyperrl.testing import AgentCheckError, check_agent
 from tests.agents.hyper_zero.lines import LineEnv, line_dataset
+from tests.sb3.meta.reaching import ReachEnv
 from tests.sb3.toys import DictEnv, PointEnv
 
 SMALL = {"policy_kwargs": {"net_arch": [8]}}
+# Published networks take long: these agents have other arguments for smaller ones, or none.
+SMALLER = {
+    "hyper-ppo": {},
+    "recurrent-hyper": {
+        "policy_kwargs": {"hidden_size": 8, "state_features": 8, "latent_features": 4, "net_arch": [8]}
+    },
+}
+# Agents that learn many tasks: where they are checked, and sizes that a few episodes of it fill.
+TASKS = {
+    "hyper-maml": (
+        ReachEnv,
+        {
+            "meta_batch_size": 2,
+            "episodes_per_task": 1,
+            "policy_kwargs": {"actor": {"kind": "hyper", "trunk_hidden": [8], "hidden": [8]}},
+        },
+    ),
+    "hyper-pearl": (
+        functools.partial(ReachEnv, mode="hidden", split={"n_train": 3}),
+        {
+            **dict.fromkeys(("initial_steps", "prior_steps", "extra_steps"), 6),
+            **{"tasks_per_iteration": 1, "gradient_steps": 1, "batch_size": 8, "context_batch_size": 4},
+            "policy_kwargs": {"primary": [8], "net_arch": [8], "encoder_arch": [8]},
+        },
+    ),
+}
 
 
 @pytest.mark.parametrize("name", agents.names())
@@ -23,8 +52,11 @@ def test_every_registered_agent_keeps_its_promises(name, tmp_path):
     if getattr(agent_class, "learns_offline", False):
         data = {"dataset": str(line_dataset(tmp_path).folder), "tasks_per_batch": 2, "rows_per_task": 4}
         check_agent(agent_class, LineEnv, agent_kwargs={**data, "policy_kwargs": {"embedding": [8]}})
+    elif getattr(agent_class, "learns_tasks", False):
+        env, agent_kwargs = TASKS[name]
+        check_agent(agent_class, env, agent_kwargs=agent_kwargs)
     else:
-        check_agent(agent_class, PointEnv)
+        check_agent(agent_class, PointEnv, agent_kwargs=SMALLER.get(name, SMALL))
 
 
 def test_the_default_environment_and_dictionaries_of_observations():

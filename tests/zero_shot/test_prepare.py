@@ -9,11 +9,10 @@ from hyperrl.cli import main
 from hyperrl.config import RunConfig
 from hyperrl.errors import ConfigError, ContextError, DatasetError, RunFolderError, UnknownNameError
 from hyperrl.sweep.console import Lines
-from hyperrl.sweep.engine import Ended
-from hyperrl.train import train
 from hyperrl.zero_shot import configure, plan_preparation, record_experts, train_experts
 from hyperrl.zero_shot_data import Dataset
 from tests.agents.hyper_zero.lines import ENV, LineEnv, line_dataset
+from tests.sweep.in_process import InProcess
 
 SMALL = {
     "agent": "td3",
@@ -37,40 +36,6 @@ def plan(folder, **changes):
         key: changes.pop(key) for key in ("tests", "episodes", "checkpoint") if key in changes
     }
     return plan_preparation(family(**changes), folder, **settings)
-
-
-class InProcess:
-    """Does runs one after the other in this process; those in `failing` end as if they had crashed."""
-
-    def __init__(self, failing=(), limit=None):
-        self.failing, self.limit, self.done, self.started = failing, limit, [], []
-
-    def check_folder(self, path):
-        pass
-
-    def has_room(self):
-        return not self.done
-
-    def start(self, name, config):
-        self.started.append(name)
-        if name in self.failing:
-            self.done.append(Ended(name, 2, "it was to fail"))
-            return
-        train(config)
-        self.done.append(Ended(name, 0))
-
-    def ended(self):
-        done, self.done = self.done, []
-        return done
-
-    def running(self):
-        return len(self.done)
-
-    def stop(self):
-        pass
-
-    def close(self):
-        pass
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,9 @@ def errors_of(model):
     ]
 
 
-@pytest.mark.parametrize(("generator", "rate"), [("transformer", 1e-3), ("nested", 3e-3)])
+@pytest.mark.parametrize(
+    ("generator", "rate"), [pytest.param("transformer", 1e-3, marks=pytest.mark.slow), ("nested", 3e-3)]
+)
 def test_every_architecture_learns_the_best_actions(generator, rate):
     model = HyperPPO(
         "MlpPolicy",
