@@ -124,6 +124,8 @@ def resolve(
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Return `base` with the values of `over`, merging tables within.
 
+    A table that says another ``kind`` than the weaker one does takes its place: options are those of a kind.
+
     Args:
         base: The weaker layer.
         over: The stronger layer.
@@ -131,8 +133,14 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
-        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and not _of_other_kind(old, value):
+            value = merge(old, value)
+        merged[key] = value
     return merged
+
+
+def _of_other_kind(base: Mapping[str, Any], over: Mapping[str, Any]) -> bool:
+    return "kind" in base and "kind" in over and bool(base["kind"] != over["kind"])
 
 
 def _preset(agent: str, name: object) -> dict[str, Any]:

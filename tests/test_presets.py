@@ -174,3 +174,10 @@ def test_merge_leaves_its_arguments_alone():
     assert merge(base, over) == {"a": {"b": 3, "c": 2}, "d": [2], "e": {"f": 1}}
     assert base == {"a": {"b": 1, "c": 2}, "d": [1]}
     assert over == {"a": {"b": 3}, "d": [2], "e": {"f": 1}}
+
+
+def test_a_table_of_another_kind_takes_the_place_of_the_weaker_one():
+    base = {"actor": {"kind": "hyper", "trunk_hidden": [8], "hidden": [4]}}
+    assert merge(base, {"actor": {"kind": "mlp"}}) == {"actor": {"kind": "mlp"}}
+    assert merge(base, {"actor": {"kind": "hyper", "hidden": [2]}})["actor"]["trunk_hidden"] == [8]
+    assert merge(base, {"actor": {"hidden": [2]}})["actor"]["kind"] == "hyper"
