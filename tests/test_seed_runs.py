@@ -112,7 +112,7 @@ def test_a_seed_can_be_evaluated_and_continued_alone(run):
     assert RunFolder.open(path).status()["steps"] == 110
 
 
-@pytest.mark.parametrize("agent", ["compiled-td3", "hyper-sac"])
+@pytest.mark.parametrize("agent", ["compiled-td3", pytest.param("hyper-sac", marks=pytest.mark.slow)])
 def test_a_run_that_is_continued_ends_as_one_that_was_never_stopped(tmp_path, agent):
     changes = {"agent": agent}
     if agent == "hyper-sac":

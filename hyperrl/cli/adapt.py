@@ -87,6 +87,8 @@ def main(argv: Sequence[str]) -> int:
     if arguments.export:
         _export(arguments)
         return 0
+    if arguments.seeds and arguments.seed != AdaptArguments.seed:
+        raise UsageError("--seed and --seeds say the same: give one of them")
     for name in _OF_EXPORTS:
         if getattr(arguments, name):
             raise UsageError(f"--{name} needs --export, for example --export c99")
@@ -112,8 +114,7 @@ def main(argv: Sequence[str]) -> int:
 def _report_only(arguments: AdaptArguments) -> None:
     from hyperrl.adapt import report_adaptation
 
-    given = (*_OF_CURVES, *_OF_EXPORTS, "episodes", "task", "eval_episodes", "export")
-    if any(getattr(arguments, name) for name in given):
+    if arguments != AdaptArguments(run=arguments.run, report_only=True):
         raise UsageError("--report-only plays nothing: it takes the folder alone")
     _show(report_adaptation(arguments.run))
 

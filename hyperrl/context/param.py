@@ -18,6 +18,9 @@ LEVELS = ("data", "setconst", "recompile", "reward")
 OPERATIONS = ("scale", "set", "add")
 """What a value does to the nominal one of the model: multiplies it, takes its place, is added to it."""
 
+DIGITS = 9
+"""Significant digits with which contexts are written, and by which they are told apart."""
+
 
 @dataclass(frozen=True)
 class ContextParam:
@@ -82,7 +85,7 @@ class ContextParam:
             bounds = _items(what, self.train)
             if len(bounds) != 2:
                 raise ContextError(f"{what} must be two numbers, got {self.train!r}")
-            object.__setattr__(self, "train", tuple(_number(what, bound) for bound in bounds))
+            object.__setattr__(self, "train", tuple(self._exact(_number(what, bound)) for bound in bounds))
         self._check_order()
 
     @property
@@ -98,6 +101,8 @@ class ContextParam:
     def check(self, value: object) -> float:
         """Return a value as a float.
 
+        A bound or a choice may be given as it is written, with `DIGITS` digits.
+
         Args:
             value: What was given.
 
@@ -106,7 +111,7 @@ class ContextParam:
             NonFiniteError: It is NaN or infinite.
             BoundsError: It is out of range.
         """
-        number = _number(f"the context {self.name}", value)
+        number = self._exact(_number(f"the context {self.name}", value))
         if not self.low <= number <= self.high:
             raise BoundsError(
                 f"the context {self.name} must be from {self.low:g} to {self.high:g}, got {number:g}"
@@ -168,11 +173,27 @@ class ContextParam:
                 f"the choices of the context {self.name} must be two or more values from {self.low:g} to "
                 f"{self.high:g}, got {self.choices}"
             )
+        if self.periodic and {self.low, self.high} <= set(self.choices):
+            raise ContextError(
+                f"the choices {self.low:g} and {self.high:g} of the context {self.name} are one place of a "
+                "circle: leave one out"
+            )
         if not self._holds(self.default) or (self.choices and self.default not in self.choices):
             raise ContextError(f"the default {self.default:g} of the context {self.name} is not in its range")
 
+    def _exact(self, number: float) -> float:
+        """Return the bound or choice that is written like a number that is not allowed, else the number."""
+        if self._holds(number) and (not self.choices or number in self.choices):
+            return number
+        return next((one for one in (self.low, self.high, *self.choices) if rounded(one) == number), number)
+
     def _holds(self, value: float) -> bool:
         return self.low <= value <= self.high
+
+
+def rounded(value: float) -> float:
+    """Return a value with as many digits as tell contexts apart; there is no -0."""
+    return float(f"{value:.{DIGITS}g}") + 0.0
 
 
 def _number(what: str, value: object) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hyperrl.context.param import ContextParam
 from hyperrl.context.space import Array, ContextSpace
 from hyperrl.errors import ContextError
 
@@ -59,6 +61,17 @@ class Region:
     def training(cls, space: ContextSpace) -> Region:
         """Return the box of the training ranges."""
         return cls.box(space, space.train_low, space.train_high)
+
+    @classmethod
+    def around(cls, space: ContextSpace, points: Array) -> Region:
+        """Return the bounding box of points, shape [n, d].
+
+        Along a circle it is the arc that they lie on, in two parts where that goes across its ends, or all of
+        it where no gap between them is more than half a turn: then every place lies between two of them.
+        """
+        spans = [_spans(param, column) for param, column in zip(space, points.T, strict=True)]
+        corners = itertools.product(*spans)
+        return cls(space, tuple(boxed(*np.array(corner).T) for corner in corners))
 
     @classmethod
     def whole(cls, space: ContextSpace) -> Region:
@@ -134,8 +147,13 @@ class Region:
     def contains(self, contexts: ArrayLike) -> NDArray[np.bool_]:
         """Return which contexts of shape [n, d] lie in the region, shape [n]."""
         points = np.asarray(contexts, np.float64)
+        least, greatest = self.space.low, self.space.high
+        # Both ends of a circle are one place.
+        circular = np.array([param.periodic for param in self.space])
+        at_ends = circular & ((points == least) | (points == greatest))
         inside = [
-            ((np.array(low) <= points) & (points <= np.array(high))).all(-1) for low, high in self.boxes
+            (((low <= points) & (points <= high)) | (at_ends & ((low == least) | (high == greatest)))).all(-1)
+            for low, high in (map(np.array, box) for box in self.boxes)
         ]
         return np.asarray(np.any(inside, axis=0))
 
@@ -234,6 +252,21 @@ def gaps(space: ContextSpace, points: Array, low: Array, high: Array) -> Array:
             round_about = np.abs(moved - np.clip(moved, least, greatest))
             gap[..., column] = np.minimum(gap[..., column], round_about)
     return np.asarray(gap)
+
+
+def _spans(param: ContextParam, values: Array) -> list[tuple[float, float]]:
+    """Return the range of values along a parameter, or the parts of an arc; see `Region.around`."""
+    places = np.unique(values)
+    if not param.periodic:
+        return [(places[0], places[-1])]
+    turn = param.high - param.low
+    between = np.diff(places, append=places[0] + turn)
+    widest = int(between.argmax())
+    if between[widest] <= turn / 2:
+        return [(param.low, param.high)]
+    if widest == len(places) - 1:
+        return [(places[0], places[-1])]
+    return [(param.low, places[widest]), (places[widest + 1], param.high)]
 
 
 def _within(choices: Sequence[float], low: float, high: float) -> list[float]:

@@ -10,13 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hyperrl.context.param import ContextParam
+from hyperrl.context.param import DIGITS, ContextParam, rounded
 from hyperrl.errors import ContextError, NonFiniteError, ShapeError, unknown_name
 
 Array = NDArray[np.float64]
-
-_DIGITS = 9
-"""Significant digits by which two contexts are told apart."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,9 +196,12 @@ class ContextSpace:
         Args:
             context: Shape [d].
         """
-        values = zip(self, np.asarray(context, np.float64).tolist(), strict=True)
-        turned = [param.low if param.periodic and value == param.high else value for param, value in values]
-        return tuple(float(f"{value:.{_DIGITS}g}") + 0.0 for value in turned)
+        values = [rounded(value) for value in np.asarray(context, np.float64).tolist()]
+        pairs = zip(self, values, strict=True)
+        return tuple(
+            rounded(param.low) if param.periodic and value == rounded(param.high) else value
+            for param, value in pairs
+        )
 
     def normalise(self, contexts: ArrayLike) -> Array:
         """Map contexts so that the range of training becomes [-1, 1], without any clipping.
@@ -273,7 +273,7 @@ class ContextSpace:
 
     @cached_property
     def _form(self) -> str:
-        return ",".join(f"{name}=%.{_DIGITS}g" for name in self.names)
+        return ",".join(f"{name}=%.{DIGITS}g" for name in self.names)
 
     @cached_property
     def _has_log(self) -> bool:

@@ -174,9 +174,8 @@ def _points(
     if not len(trained):
         raise ContextError("the set of contexts 'train' is empty")
     tests = {}
-    low, high = trained.min(axis=0), trained.max(axis=0)
-    bounds = Region.box(space, low, high)
-    if (high > low).any():
+    bounds = Region.around(space, trained)
+    if any(low != high for low, high in bounds.boxes):
         tests[INTERPOLATION] = _draw(bounds, rng, n_test, trained)
     beyond = _draw(Region.whole(space), rng, n_test, trained, outside=bounds)
     if len(beyond):

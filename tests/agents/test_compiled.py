@@ -58,15 +58,20 @@ def adopt(model, other):
         model.log_ent_coef.data.copy_(other.log_ent_coef.data)
 
 
-# Compiling takes its time: each learning rule and each kind of critic once is enough for every day.
-QUICK = (CompiledTD3, HyperSAC)
-PAIRS = [pytest.param(cls, marks=() if cls in QUICK else pytest.mark.slow, id=cls.__name__) for cls in AGENTS]
+# Compiling takes its time, and each critic adds to it: every day each learning rule and each kind of critic
+# once, with one critic; the smaller of two is for the slow tests.
+PAIRS = [
+    *(pytest.param((cls, 2), marks=pytest.mark.slow, id=cls.__name__) for cls in AGENTS),
+    *(pytest.param((cls, 1), id=f"{cls.__name__} with one critic") for cls in (CompiledTD3, HyperSAC)),
+]
 
 
 @pytest.fixture(scope="module", params=PAIRS)
 def pair(request):
     """An agent that compiles and one that does not, in the same state after a few updates."""
-    compiled, eager = (build(request.param, compile=choice) for choice in (True, False))
+    cls, n_critics = request.param
+    critics = {"n_critics": n_critics}
+    compiled, eager = (build(cls, compile=choice, policy_kwargs=critics) for choice in (True, False))
     # Adam's first steps make a whole step of any rounding error in a gradient of almost zero.
     update(eager, 20, seed=1)
     adopt(compiled, eager)
@@ -262,7 +267,10 @@ def test_a_wrong_precision_is_refused():
         build(CompiledTD3, precision="high")
 
 
-def test_numpy_scalars_and_changed_constants_are_taken():
+@pytest.mark.parametrize("compiled", [pytest.param(True, marks=pytest.mark.slow), False])
+def test_numpy_scalars_and_changed_constants_are_taken(compiled, monkeypatch):
+    if not compiled:  # What is tested is how graphs are traced; to compile them takes many seconds.
+        monkeypatch.setattr("hyperrl.compiled.graph.compile_graph", lambda graph, arguments: graph)
     small = {"net_arch": [8], "n_critics": 1}
     model = build(CompiledTD3, compile=True, gamma=np.float64(0.9), tau=np.float32(0.01), policy_kwargs=small)
     update(model, 2, seed=1)

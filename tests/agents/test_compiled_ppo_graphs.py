@@ -210,7 +210,11 @@ def test_a_saved_agent_goes_on_as_the_one_that_was_saved(model, tmp_path):
     assert th.equal(vector(learned(model)), vector(learned(loaded)))
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+# The graphs of the highest one are compiled already.
+@pytest.mark.parametrize(
+    "precision",
+    [pytest.param(name, marks=() if name == "highest" else pytest.mark.slow) for name in PRECISIONS],
+)
 def test_a_hundred_updates_stay_finite_in_every_precision_that_there_is(precision):
     if missing_hardware(precision, th.device("cpu")) is not None:
         pytest.skip(f"no hardware for {precision}")

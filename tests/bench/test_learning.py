@@ -123,6 +123,15 @@ def test_a_run_cut_short_leaves_its_part_alone(tmp_path, monkeypatch):
     assert not run.path.exists()
 
 
+@pytest.fixture
+def threads(monkeypatch):
+    """Runs are done in threads: that each has a process of its own is what a sweep that is killed shows."""
+    monkeypatch.setattr(
+        "hyperrl.bench.sweep.ProcessPoolExecutor", lambda workers, **_: ThreadPoolExecutor(workers)
+    )
+
+
+@pytest.mark.usefixtures("threads")
 def test_a_sweep_does_what_is_missing_and_only_that(tmp_path):
     first, second = plan(seeds=[0, 1]).runs(tmp_path)
     first.path.write_text("finished before")
@@ -136,11 +145,8 @@ def test_a_sweep_does_what_is_missing_and_only_that(tmp_path):
         sweep(plan(seeds=[1], steps=STEPS + 1), tmp_path, workers=1)
 
 
-def test_a_failed_run_is_named_and_does_not_stop_the_others(tmp_path, monkeypatch):
-    # That runs have processes of their own is what the tests before and after this one are for.
-    monkeypatch.setattr(
-        "hyperrl.bench.sweep.ProcessPoolExecutor", lambda workers, **_: ThreadPoolExecutor(workers)
-    )
+@pytest.mark.usefixtures("threads")
+def test_a_failed_run_is_named_and_does_not_stop_the_others(tmp_path):
     bad, good = plan(seeds=[0, 1]).runs(tmp_path)
     bad.part.mkdir()
     with pytest.raises(RunFolderError, match=r"1 of 2 runs failed, the first was td3-Pendulum-v1-0\.csv"):

@@ -85,7 +85,7 @@ def test_refusals(tmp_path, capsys, monkeypatch):
     assert "no-such-compiler" in refused(capsys, folder)
 
 
-@pytest.mark.parametrize("option", ["--plot", "--csv"])
+@pytest.mark.parametrize("option", [pytest.param("--plot", marks=pytest.mark.slow), "--csv"])
 def test_a_full_disk_is_said(option, tmp_path, capsys, monkeypatch):
     from hyperrl.run.files import FILES
 

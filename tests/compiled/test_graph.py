@@ -28,6 +28,13 @@ def run(function, rows, columns=4):
     return function({"x": x}), x
 
 
+@pytest.fixture(params=[pytest.param("compiled", marks=pytest.mark.slow), "as traced"])
+def backend(request, monkeypatch):
+    """To compile a graph takes seconds: what is about the choice of graphs runs them as they were traced."""
+    if request.param == "as traced":
+        monkeypatch.setattr("hyperrl.compiled.graph.compile_graph", lambda graph, arguments: graph)
+
+
 @pytest.fixture(scope="module")
 def compiled():
     return CompiledFunction(accumulate, "a sum")
@@ -52,18 +59,22 @@ def test_nothing_changes_before_the_first_call_has_been_compiled():
     torch.testing.assert_close(state["sum"], 3 * x.sum(0))
 
 
-def test_other_shapes_layouts_and_states_are_taken(compiled):
-    for rows in (5, 3, 5):
+@pytest.mark.usefixtures("backend")
+def test_other_shapes_layouts_and_states_are_taken():
+    function = CompiledFunction(accumulate, "a sum")
+    for rows, graphs in ((5, 1), (3, 2), (5, 2)):
         state = {"sum": torch.zeros(4)}
-        compiled.bind(state)
-        _, x = run(compiled, rows)
+        function.bind(state)
+        _, x = run(function, rows)
         torch.testing.assert_close(state["sum"], 3 * x.sum(0))
+        assert len(function._graphs) == graphs
     state = {"sum": torch.zeros(4)}
-    compiled.bind(state)
+    function.bind(state)
     wide = torch.randn(5, 8)
-    compiled({"x": wide[:, 2:6]})
+    function({"x": wide[:, 2:6]})
     torch.testing.assert_close(state["sum"], 3 * wide[:, 2:6].sum(0))
-    assert compiled.fallback is None
+    assert len(function._graphs) == 3
+    assert function.fallback is None
 
 
 def test_without_compiling_the_function_itself_is_called():
@@ -119,6 +130,7 @@ class Scaled(nn.Module):
         return self.factor * x
 
 
+@pytest.mark.usefixtures("backend")
 def test_buffers_are_read_where_they_are():
     module = Scaled()
     buffers = Buffers([module, module])

@@ -33,8 +33,18 @@ def run(command, **more):
     return subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True, **more)
 
 
-@pytest.mark.parametrize("weights", ["float32", "int8"])
-@pytest.mark.parametrize("compiler", [["gcc", "-std=c99"], ["g++", "-x", "c++", "-std=c++11"]])
+C, CPP = ["gcc", "-std=c99"], ["g++", "-x", "c++", "-std=c++11"]
+
+
+@pytest.mark.parametrize(
+    ("compiler", "weights"),
+    [
+        (C, "float32"),
+        (CPP, "int8"),
+        pytest.param(C, "int8", marks=pytest.mark.slow),
+        pytest.param(CPP, "float32", marks=pytest.mark.slow),
+    ],
+)
 def test_strict_c_and_cpp_run_the_self_test(compiler, weights, tmp_path):
     if shutil.which(compiler[0]) is None:
         pytest.skip(f"no {compiler[0]}")

@@ -14,11 +14,15 @@ from hyperrl.sb3.plain import acting, specialise
 
 NAMES = ["ppo, normalised", "ppo, squashed", "sac", "td3", "hyper-td3", "hyper-sac, normalised"]
 FORMATS = ["c99", "onnx", "npz", "torch"]
-# Which takes as long as the others together: one of each head, two with a normaliser.
-WITH_TORCH = {"ppo, normalised", "ppo, squashed", "hyper-sac, normalised"}
+# Their heads and normalisers are also those of others.
+SLOW = {"sac", "hyper-td3"}
+# Which takes as long as the others together.
+WITH_TORCH = {"ppo, normalised", *SLOW}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NAMES]
+)
 def test_every_format_is_what_predict_returns(name, trained, observations, tmp_path):
     model = trained(name)
     expected = acting(model)(observations)

@@ -36,6 +36,13 @@ for line in sys.stdin:
         os.setsid()
         log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1), os.dup2(log, 2)
+        for stream in request["unread"]:
+            reader, writer = os.pipe()
+            os.close(reader)
+            os.dup2(writer, stream)
+            os.close(writer)
+        for stream in request["closed"]:
+            os.close(stream)
         os.chdir(request["cwd"])
         for limit, value in request.get("limits", {}).items():
             import resource, signal
@@ -47,8 +54,12 @@ for line in sys.stdin:
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(status)
+        try:
+            sys.stdout.flush(), sys.stderr.flush()
+        except OSError:
+            status = 120  # As at the end of an interpreter.
+        finally:
+            os._exit(status)
 """
 
 
@@ -104,9 +115,14 @@ class ForkServer:
         return int(json.loads(self._server.stdout.readline()))
 
     def start(
-        self, *argv: str | Path, cwd: Path | None = None, limits: dict[str, int] | None = None
+        self,
+        *argv: str | Path,
+        cwd: Path | None = None,
+        limits: dict[str, int] | None = None,
+        unread: tuple[int, ...] = (),
+        closed: tuple[int, ...] = (),
     ) -> Process:
-        """Start `hyperrl ARGV`."""
+        """Start `hyperrl ARGV`, whose streams of the numbers given are read by nobody, or closed."""
         self._count += 1
         log = self._folder / f"log-{self._count}.txt"
         request = {
@@ -114,12 +130,14 @@ class ForkServer:
             "log": str(log),
             "cwd": str(cwd or self._folder),
             "limits": limits or {},
+            "unread": unread,
+            "closed": closed,
         }
         return Process(self, self.ask(request), log)
 
-    def run(self, *argv: str | Path, cwd: Path | None = None) -> Process:
+    def run(self, *argv: str | Path, cwd: Path | None = None, closed: tuple[int, ...] = ()) -> Process:
         """Do as `start` does, and wait for the end."""
-        process = self.start(*argv, cwd=cwd)
+        process = self.start(*argv, cwd=cwd, closed=closed)
         process.wait()
         return process
 

@@ -103,18 +103,9 @@ def test_a_run_without_its_logs_continues(stopped):
     assert scalars(stopped.tensorboard, "eval/mean_return") == [300]
 
 
-@pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_a_closed_stream_does_not_end_a_run(tmp_path, stream):
-    number = {"stdout": 1, "stderr": 2}[stream]
-    code = f"""
-import os, sys
-os.close({number})
-from hyperrl.cli import main
-settings = ["buffer_size=100", "learning_starts=10", "batch_size=8", "policy_kwargs.net_arch=[8]"]
-sys.exit(main(["train", "td3", "--env", "Pendulum-v1", "--steps", "60", "--out", "run",
-               "--eval-episodes", "1", "--set", *settings]))
-"""
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=120, stdin=subprocess.DEVNULL)
+@pytest.mark.parametrize("number", [1, 2], ids=["stdout", "stderr"])
+def test_a_closed_stream_does_not_end_a_run(server, command, tmp_path, number):
+    server.run(*command("td3", "Pendulum-v1", 1, tmp_path / "run", steps=60), closed=(number,))
     assert RunFolder.open(tmp_path / "run").status()["state"] == "finished"
 
 

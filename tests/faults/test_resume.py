@@ -6,8 +6,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -180,14 +178,11 @@ def test_a_signal_to_all_processes_of_a_run_finds_its_workers_alive(
     assert json.loads((out / "status.json").read_text())["state"] == "finished"
 
 
-def test_a_run_whose_output_nobody_reads_any_more_still_stops_in_order(command, tmp_path):
+def test_a_run_whose_output_nobody_reads_any_more_still_stops_in_order(server, command, tmp_path):
     out = tmp_path / "run"
-    code = "import sys; from hyperrl.cli import main; sys.exit(main(sys.argv[1:]))"
-    arguments = map(str, command("td3", "Pendulum-v1", 1, out))
-    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE)
-    process.stderr.close()
+    process = server.start(*command("td3", "Pendulum-v1", 1, out), unread=(2,))
     wait_for(lambda: saved_steps(out) >= 0)
-    process.send_signal(signal.SIGTERM)
+    process.kill(signal.SIGTERM)
     assert process.wait() == 143
     assert RunFolder(out).status()["state"] == "stopped"
 

@@ -128,7 +128,10 @@ def parent(method, end):
         process.stdout.close()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(method, marks=pytest.mark.slow if method == "spawn" else ()) for method in METHODS],
+)
 def test_a_killed_parent_leaves_nobody_behind(method):
     """Neither idle workers nor such that hang, not even with the interpreter's lock, nor a fork server."""
     with parent(method, "kill") as process:

@@ -18,7 +18,7 @@ from hyperrl.errors import CheckpointCorruptError, HyperRLError, StateError
 from hyperrl.run.packing import pack
 from hyperrl.run.unpacking import unpack
 
-FEW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ARRAY_TYPES = [
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "float32", "float64", "longdouble", "complex64", "complex128", ">i4", ">f8", ">c16"),
@@ -349,7 +349,7 @@ def test_malformed_structures_are_refused(structure, tensors):
 
 def test_a_structure_that_nests_too_deeply_is_refused():
     deep = None
-    for _ in range(100_000):
+    for _ in range(20_000):
         deep = [deep]
     with pytest.raises(CheckpointCorruptError, match="nests deeper than 50 levels"):
         unpack(deep, {})

@@ -34,7 +34,7 @@ def straight_run(cls, task, count):
 
 
 # Every day each agent with one environment and with several, and in each task; the rest is slow.
-DAILY = {"Pendulum-v1": (1, 4), "HalfCheetah-v5": (4,), "Hopper-v5": (1,)}
+DAILY = {"Pendulum-v1": (4,), "HalfCheetah-v5": (4,), "Hopper-v5": (1,)}
 CASES = [
     pytest.param(cls, task, count, marks=() if count in DAILY[task] else pytest.mark.slow)
     for cls in AGENTS

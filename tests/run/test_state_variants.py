@@ -100,7 +100,17 @@ def variant(cls, make_vec_env, seed, kwargs):
     return build(cls, make_vec_env, seed, **made)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+# The other half, for every day, has each algorithm and each kind of noise, of environments and of data.
+SLOW = {
+    *("sac normalised", "ppo normalised", "td3 n-step", "td3 ou noise", "hyper-sac sde, several", "ppo sde"),
+    *("a2c", "ppo discrete", "hyper-td3 hindsight", "td3 parts", "sac many updates", "sac falling rate"),
+    *("sac batch norm", "ppo frames", "td3 sgd"),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in VARIANTS]
+)
 def test_resumed_equals_straight_in_other_settings(name):
     cls, make_vec_env, kwargs = VARIANTS[name]
     count = make_vec_env().num_envs

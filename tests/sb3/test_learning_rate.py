@@ -24,6 +24,12 @@ ALGORITHMS = {
 algorithms = pytest.mark.parametrize("name", list(ALGORITHMS))
 
 
+def daily(*names):
+    """All algorithms, of which these are for every day: one of each learning rule, and one of each origin."""
+    marks = {name: () if name in names else pytest.mark.slow for name in ALGORITHMS}
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=mark) for name, mark in marks.items()])
+
+
 def build(name, **kwargs):
     cls, policy = ALGORITHMS[name]
     kwargs = {
@@ -39,7 +45,7 @@ def rates(model):
     return model.actor.optimizer.param_groups[0]["lr"], model.critic.optimizer.param_groups[0]["lr"]
 
 
-@algorithms
+@daily("HyperSAC", "TD3")
 def test_the_papers_rate_survives_a_hundred_updates_saving_and_loading(name, tmp_path):
     model = build(name).learn(121)
     assert model._n_updates >= 100
@@ -54,7 +60,7 @@ def test_the_papers_rate_survives_a_hundred_updates_saving_and_loading(name, tmp
     assert rates(loaded) == pytest.approx((1e-3, 5e-5))
 
 
-@algorithms
+@daily("HyperTD3", "SAC")
 def test_a_schedule_scales_the_critics_rate_along(name):
     seen = []
 

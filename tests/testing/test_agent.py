@@ -18,9 +18,12 @@ from tests.sb3.meta.reaching import ReachEnv
 from tests.sb3.toys import DictEnv, PointEnv
 
 SMALL = {"policy_kwargs": {"net_arch": [8]}}
-# Published networks take long: these agents have other arguments for smaller ones, or none.
+# Published networks take long: these agents have other arguments for smaller ones.
+CRITIC = {"policy_kwargs": {"net_arch": [8], "critic": {"hidden": [8], "trunk_hidden": [8], "features": 4}}}
 SMALLER = {
-    "hyper-ppo": {},
+    "hyper-td3": CRITIC,
+    "hyper-sac": CRITIC,
+    "hyper-ppo": {"policy_kwargs": {"net_arch": [8], "architectures": [[4], [8]], "generator": "nested"}},
     "recurrent-hyper": {
         "policy_kwargs": {"hidden_size": 8, "state_features": 8, "latent_features": 4, "net_arch": [8]}
     },
@@ -60,8 +63,8 @@ def test_every_registered_agent_keeps_its_promises(name, tmp_path):
 
 
 def test_the_default_environment_and_dictionaries_of_observations():
-    check_agent(agents.get("hyper-td3"))
-    check_agent(agents.get("hyper-sac"), DictEnv, policy="MultiInputPolicy")
+    check_agent(agents.get("hyper-td3"), agent_kwargs=CRITIC)
+    check_agent(agents.get("hyper-sac"), DictEnv, policy="MultiInputPolicy", agent_kwargs=CRITIC)
 
 
 def test_on_policy_and_discrete_agents_can_be_checked_too():

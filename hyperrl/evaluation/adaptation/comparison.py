@@ -175,7 +175,7 @@ def _check(first: AdaptedRun, other: AdaptedRun) -> None:
         ("the environments' arguments", [task_settings(run.config) for run in runs]),
         ("the parameters of the task", [plan.space.names for plan in plans]),
         ("the ranges of the task", [plan.space.to_json() for plan in plans]),
-        ("the sets of tasks", [plan.names for plan in plans]),
+        ("the sets of tasks", [tuple(sorted(plan.names)) for plan in plans]),
         ("the episodes of data", [plan.episodes for plan in plans]),
         ("the evaluation episodes", [plan.evaluations for plan in plans]),
         ("the seeds of the evaluations", [plan.seeds for plan in plans]),
@@ -183,8 +183,10 @@ def _check(first: AdaptedRun, other: AdaptedRun) -> None:
     ]
     check_equal((first.name, other.name), pairs)
     for name in plans[0].names:
+        # Returns are put side by side by their numbers: the order counts.
         keys = [[plan.space.key(row) for row in plan.contexts(name)] for plan in plans]
         if keys[0] != keys[1]:
+            what = "are in another order" if sorted(keys[0]) == sorted(keys[1]) else "differ"
             raise ContextError(
-                f"{first.name} and {other.name} cannot be compared: the tasks of the set {name!r} differ"
+                f"{first.name} and {other.name} cannot be compared: the tasks of the set {name!r} {what}"
             )

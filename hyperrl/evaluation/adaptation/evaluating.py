@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hyperrl.errors import RunFolderError
+from hyperrl.errors import ConfigError, RunFolderError
 from hyperrl.evaluation.adaptation.plan import Job, Plan, Task, task_sets
 from hyperrl.evaluation.adaptation.playing import Simulators, adapt_block, blocks_of, declared_tasks
 from hyperrl.evaluation.adaptation.records import Records, Unfinished
-from hyperrl.evaluation.adaptation.results import Results, key_of
+from hyperrl.evaluation.adaptation.results import Key, Outcome, Results, key_of
 from hyperrl.evaluation.adaptation.run_report import report
 from hyperrl.evaluation.adaptation.summary import Summary, summarise
 from hyperrl.evaluation.zero_shot.records import write_report
@@ -73,7 +73,7 @@ def evaluate_adaptation(
         checkpoint: "latest", "best" or a number of steps.
         envs: How many tasks are played side by side at most. It may change the last bits of actions, and
             what agents draw.
-        again: Whether to play even what was played before.
+        again: Whether to play the tasks even where they were played before.
         say: Called with a line now and then.
 
     Raises:
@@ -87,21 +87,26 @@ def evaluate_adaptation(
     count = int(whole(1, 4096).check("envs", envs))
     declared = declared_tasks(config)
     sets = task_sets(declared, splits, tasks)
-    plan = Plan(declared.space, sets, episodes, eval_episodes, tuple(seeds))
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        raise ConfigError(f"seeds must be a list, got {seeds!r}: put it in brackets")
+    asked = Plan(declared.space, sets, episodes, eval_episodes, tuple(seeds))
     steps = folder.checkpoint(checkpoint, replay=False).steps
     subject = Subject(config.env, config.agent, config.seed, checkpoint, steps)
     if not os.access(folder.path, os.W_OK):
         raise RunFolderError(f"{folder.path} cannot be written: the results would be lost")
     records = Records(folder.evaluation / FOLDER)
-    stored = None if again else records.read_if_any()
-    joined = stored.plan.joined(plan) if stored is not None and stored.subject == subject else None
-    if joined is None:
-        stored = None
-    plan = joined or plan
+    stored = records.read_if_any()
+    joined = stored.plan.joined(asked) if stored is not None and stored.subject == subject else None
+    if stored is not None and joined is None:
+        say("an earlier evaluation, of other numbers, tasks or weights, is replaced when this one is done")
+    plan = joined or asked
+    before = stored.by_job() if stored is not None and joined is not None else {}
     unfinished = Unfinished(records.path, subject, plan)
     if again:
         unfinished.remove()
-    results, simulated = _played(folder, plan, subject, stored, unfinished, count, say)
+        anew = {key_of(job, plan.space) for job in asked.jobs()}
+        before = {key: outcome for key, outcome in before.items() if key not in anew}
+    results, simulated = _played(folder, plan, subject, before, unfinished, count, say)
     records.write(results)
     unfinished.remove()
     return _reported(folder, results, simulated)
@@ -124,20 +129,20 @@ def _played(
     folder: RunFolder,
     plan: Plan,
     subject: Subject,
-    stored: Results | None,
+    before: Mapping[Key, Outcome],
     unfinished: Unfinished,
     lanes: int,
     say: Callable[[str], None],
 ) -> tuple[Results, int]:
     """Return the outcomes of a plan, playing what is not known, and how many were played."""
-    before = {} if stored is None else stored.by_job()
     jobs = plan.jobs()
-    asked = [job for job in jobs if key_of(job, plan.space) not in before | unfinished.outcomes]
+    known = {**before, **unfinished.outcomes}
+    asked = [job for job in jobs if key_of(job, plan.space) not in known]
     if 0 < len(asked) < len(jobs):
         say(f"{len(jobs) - len(asked):,} of {len(jobs):,} adaptations were played before")
     if asked:
         _play(folder, plan, subject, asked, unfinished, lanes, say)
-    known = before | unfinished.outcomes
+    known = {**before, **unfinished.outcomes}
     outcomes = tuple(known[key_of(job, plan.space)] for job in jobs)
     return Results(subject, plan, outcomes), len(asked)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -187,10 +187,15 @@ def task_sets(splits: Splits, names: Sequence[str], tasks: Sequence[Task]) -> tu
         tasks: Single tasks. Where neither is given, all sets of tests are meant.
 
     Raises:
+        ConfigError: There is one name or task without a list around it.
         UnknownNameError: There is no such set.
         ContextError: There are no tests, or a task is given twice.
         HyperRLError: A task is not in the space.
     """
+    for what, given in (("splits", names), ("tasks", tasks)):
+        if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable):
+            raise ConfigError(f"{what} must be a list, got {given!r}: put it in brackets")
+    names, tasks = list(names), list(tasks)
     for name in names:
         splits.contexts(name)
     if not names and not tasks:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -54,11 +55,7 @@ class Results:
 
     def table(self, name: str) -> Array:
         """Return the returns of a set's evaluation episodes, [K + 1, tasks, seeds, E]."""
-        values = [
-            [[one.episode_return for one in each] for each in outcome.evaluations]
-            for outcome in self._of(name)
-        ]
-        return self._shaped(np.array(values, np.float64))
+        return self._tables[name]
 
     def data(self, name: str) -> Array:
         """Return the returns of a set's episodes of data, [K, tasks, seeds]."""
@@ -82,6 +79,19 @@ class Results:
         """Return the outcomes by what they are of."""
         space = self.plan.space
         return {key_of(job, space): one for job, one in zip(self.plan.jobs(), self.outcomes, strict=True)}
+
+    @cached_property
+    def _tables(self) -> dict[str, Array]:
+        """The tables of all sets; statistics ask for them once for each number of episodes."""
+        tables = {}
+        for name in self.plan.names:
+            values = [
+                [[one.episode_return for one in each] for each in outcome.evaluations]
+                for outcome in self._of(name)
+            ]
+            tables[name] = self._shaped(np.array(values, np.float64))
+            tables[name].flags.writeable = False
+        return tables
 
     def _of(self, name: str) -> list[Outcome]:
         pairs = zip(self.plan.jobs(), self.outcomes, strict=True)

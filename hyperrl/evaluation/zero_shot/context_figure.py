@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from hyperrl.context import ContextParam, Splits
+from hyperrl.context.region import gaps
 from hyperrl.context.space import Array
 from hyperrl.context.splits import TRAIN
 from hyperrl.evaluation.statistics import bootstrap_interval
@@ -94,15 +95,12 @@ def _line(splits: Splits, returns: Mapping[str, Array], experts: Array | None, l
             color=colour,
             label=name,
         )
-    places = np.concatenate([splits.contexts(name)[:, 0] for name in returns])
-    order = np.argsort(places)
+    order, places = _along(param, np.concatenate([splits.contexts(name)[:, 0] for name in returns]))
     means = np.concatenate([values.mean(axis=1) for values in returns.values()])
-    axes.plot(places[order], means[order], linewidth=0.8, color="#888888", zorder=0)
+    axes.plot(places, means[order], linewidth=0.8, color="#888888", zorder=0)
     if experts is not None:
-        axes.plot(places[order], experts[order], "--", color="black", linewidth=1, label="expert")
-    if param.log:
-        axes.set_xscale("log")
-    axes.set_xlabel(axis_label(param))
+        axes.plot(places, experts[order], "--", color="black", linewidth=1, label="expert")
+    _scale(axes, param)
     axes.set_ylabel(label)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9)
@@ -114,18 +112,41 @@ def _lines(splits: Splits, returns: Mapping[str, Mapping[str, Array]]) -> Figure
     axes, param = figure.add_subplot(), splits.space.params[0]
     _shade(axes, splits, 0)
     for (name, own), colour in zip(returns.items(), COLOURS * 4, strict=False):
-        places = np.concatenate([splits.contexts(split)[:, 0] for split in own])
-        values, order = np.concatenate(list(own.values())), np.argsort(places)
-        axes.plot(places[order], values[order].mean(axis=1), ".-", linewidth=1, color=colour, label=name)
-        ends = values[order].min(axis=1), values[order].max(axis=1)
-        axes.fill_between(places[order], *ends, color=colour, alpha=0.15, linewidth=0)
-    if param.log:
-        axes.set_xscale("log")
-    axes.set_xlabel(axis_label(param))
+        order, places = _along(param, np.concatenate([splits.contexts(split)[:, 0] for split in own]))
+        values = np.concatenate(list(own.values()))[order]
+        axes.plot(places, values.mean(axis=1), ".-", linewidth=1, color=colour, label=name)
+        ends = values.min(axis=1), values.max(axis=1)
+        axes.fill_between(places, *ends, color=colour, alpha=0.15, linewidth=0)
+    _scale(axes, param)
     axes.set_ylabel("mean return")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9)
     return figure
+
+
+def _along(param: ContextParam, places: Array) -> tuple[NDArray[np.int64], Array]:
+    """Return an order of points [n] along a parameter, and where they are then drawn.
+
+    On a circle the last one comes before the first once more, and the first behind the last: a line through
+    them goes on across the ends.
+    """
+    order = np.argsort(places)
+    if not param.periodic:
+        return order, places[order]
+    order = np.concatenate([order[-1:], order, order[:1]])
+    drawn, turn = places[order], param.high - param.low
+    drawn[0] -= turn
+    drawn[-1] += turn
+    return order, drawn
+
+
+def _scale(axes: Axes, param: ContextParam) -> None:
+    """Let the x axis be a parameter's."""
+    if param.log:
+        axes.set_xscale("log")
+    if param.periodic:
+        axes.set_xlim(param.low, param.high)
+    axes.set_xlabel(axis_label(param))
 
 
 def _map(splits: Splits, returns: Mapping[str, Array], label: str) -> Figure:
@@ -253,5 +274,7 @@ def _pixels(splits: Splits, column: int) -> Array:
 def _nearest(splits: Splits, pixels: Array, contexts: Array) -> NDArray[np.int64]:
     """Return which context is nearest to each pixel [height, width, 2], in normalised units."""
     places, own = splits.space.normalise(pixels), splits.space.normalise(contexts)
-    squares: Sequence[Array] = [((row[:, None] - own[None]) ** 2).sum(axis=-1) for row in places]
+    squares: Sequence[Array] = [
+        (gaps(splits.space, row[:, None], own[None], own[None]) ** 2).sum(axis=-1) for row in places
+    ]
     return np.stack([square.argmin(axis=1) for square in squares])

@@ -181,6 +181,12 @@ def _others(count: int) -> list[int]:
 
 
 def _mean_context(splits: Splits) -> Array:
-    """Return the mean of the contexts of training, of logarithms where a parameter has them."""
-    space = splits.space
-    return space.denormalise(space.normalise(splits.contexts(TRAIN)).mean(axis=0))
+    """Return the mean of the contexts of training, of logarithms or directions where a parameter has them."""
+    space, contexts = splits.space, splits.contexts(TRAIN)
+    mean = space.denormalise(space.normalise(contexts).mean(axis=0))
+    for column in [index for index, param in enumerate(space) if param.periodic]:
+        low, turn = space.low[column], space.high[column] - space.low[column]
+        angles = (contexts[:, column] - low) * (2 * np.pi / turn)
+        middle = np.arctan2(np.sin(angles).mean(), np.cos(angles).mean()) / (2 * np.pi)
+        mean[column] = low + turn * (middle % 1.0)
+    return mean

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hyperrl.context import ContextSpace
+from hyperrl.context import ContextSpace, Region
+from hyperrl.context.region import gaps
 from hyperrl.context.space import Array
 from hyperrl.errors import ContextError
 
@@ -56,7 +57,8 @@ def expected_returns(experts: Sequence[Expert], space: ContextSpace, contexts: A
 
     In one dimension it is the line through the experts' values, beyond their ends the nearest value; in more
     dimensions the mean of all, weighted by the inverse squares of distances in normalised units (Shepard
-    1968, "A two-dimensional interpolation function for irregularly-spaced data").
+    1968, "A two-dimensional interpolation function for irregularly-spaced data"). Along a circle both go the
+    short way round, and the ends are those of `Region.around`.
 
     Args:
         experts: The experts.
@@ -75,22 +77,24 @@ def expected_returns(experts: Sequence[Expert], space: ContextSpace, contexts: A
             raise ContextError(f"there are two experts of the context {space.text(row)}: give one")
     places, wanted = space.normalise(own), space.normalise(contexts)
     values = np.array([expert.value for expert in experts])
+    squares = (gaps(space, wanted[:, None], places[None], places[None]) ** 2).sum(axis=-1)
+    within = Region.around(space, own).contains(contexts)
     if len(space) == 1:
         order = np.argsort(places[:, 0])
-        found = np.interp(wanted[:, 0], places[order, 0], values[order])
+        turn = float(np.ptp(space.normalise([space.low, space.high]))) if space.params[0].periodic else None
+        found = np.interp(wanted[:, 0], places[order, 0], values[order], period=turn)
+        found = np.where(within, found, values[squares.argmin(axis=1)])
     else:
-        squares = ((wanted[:, None] - places[None]) ** 2).sum(axis=-1)
         weights = 1.0 / np.maximum(squares, 1e-18)
         found = np.asarray((weights * values).sum(axis=1) / weights.sum(axis=1))
     kinds = []
-    for index, place in enumerate(wanted):
+    for index, is_within in enumerate(within):
         asked = space.key(contexts[index])
         if asked in keys:
             found[index] = values[keys.index(asked)]
             kinds.append(MEASURED)
         else:
-            within = ((places.min(axis=0) <= place) & (place <= places.max(axis=0))).all()
-            kinds.append(INTERPOLATED if within else EXTRAPOLATED)
+            kinds.append(INTERPOLATED if is_within else EXTRAPOLATED)
     return Expected(found, tuple(kinds))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import hyperrl
 from hyperrl.adapt import adapt, report_adaptation
-from hyperrl.errors import RunFolderError
+from hyperrl.errors import ConfigError, RunFolderError
 from hyperrl.evaluation.adaptation import evaluating, playing
 from hyperrl.evaluation.zero_shot.together import play_together
 from hyperrl.run.seeding import seeds_of_adaptation, seeds_of_zero_shot
@@ -174,6 +174,29 @@ def test_what_was_played_is_not_played_again(run, monkeypatch):
     assert anew.results.plan.names == ("given",)
 
 
+def test_playing_a_set_again_leaves_the_others(run):
+    numbers = {"eval_episodes": 1, "say": quiet}
+    adapt(run, 1, splits=["train"], tasks=["pull=0.25"], **numbers)
+    table = rows_of(run)
+    again = adapt(run, 1, tasks=["pull=0.25"], again=True, **numbers)
+    assert (again.simulated, again.results.plan.names) == (1, ("train", "given"))
+    assert rows_of(run) == table
+    spoken = []
+    adapt(run, 1, tasks=["pull=0.25"], eval_episodes=2, say=spoken.append)
+    assert spoken[0].startswith("an earlier evaluation, of other numbers")
+    assert {row["split"] for row in rows_of(run)} == {"given"}
+
+
+def test_one_value_in_place_of_a_list_is_refused(run):
+    before = contents(run)
+    for name, value in (("tasks", "pull=0.2"), ("tasks", {"pull": 0.2}), ("splits", "train"), ("seeds", 3)):
+        with pytest.raises(ConfigError, match=f"{name} must be a list, got .*: put it in brackets"):
+            adapt(run, 1, **{name: value}, say=quiet)
+    assert contents(run) == before
+    tasks = np.array([[0.2, 10.0], [0.1, 8.0]])
+    assert adapt(run, 1, tasks=tasks, eval_episodes=1, say=quiet).simulated == 2
+
+
 def test_a_stopped_evaluation_goes_on_and_the_earlier_one_stays(run, monkeypatch):
     adapt(run, 1, splits=["train"], eval_episodes=1, say=quiet)
     earlier = rows_of(run)
@@ -197,7 +220,7 @@ def test_a_stopped_evaluation_goes_on_and_the_earlier_one_stays(run, monkeypatch
     spoken = []
     result = adapt(run, 2, splits=["train"], eval_episodes=2, envs=2, say=spoken.append)
     assert result.simulated == 2
-    assert spoken[0] == "2 of 4 adaptations were played before"
+    assert "2 of 4 adaptations were played before" in spoken
     assert rows_of(run) == rows_of(straight)
     assert not unfinished.exists()
 

@@ -171,6 +171,24 @@ def test_runs_that_cannot_be_compared_are_refused(changes, words):
         grouped([run_of(0), run_of(1, **changes)])
 
 
+def test_the_order_in_which_sets_were_played_is_no_difference():
+    sets = [TaskSet(name, np.array([[at], [at + 0.1]])) for name, at in (("near", 0.1), ("far", 0.7))]
+    runs = []
+    for seed, own in enumerate((sets, sets[::-1])):
+        plan = Plan(SPACE, tuple(own), 1, 1)
+        results = results_of(
+            plan, lambda task, seed, k, e: task + k, Subject("Toy-v0", "a", seed, "latest", 1)
+        )
+        runs.append(AdaptedRun(f"run-{seed}", RunConfig("a", "Toy-v0", seed=seed), results))
+    (method,) = grouped(runs)
+    assert method.returns("far", 1).tolist() == [[[1], [2]]] * 2
+    turned = [TaskSet("near", sets[0].contexts[::-1]), sets[1]]
+    results = results_of(Plan(SPACE, tuple(turned), 1, 1), lambda *_: 0, runs[1].results.subject)
+    other = AdaptedRun("run-1", runs[1].config, results)
+    with pytest.raises(ContextError, match="the tasks of the set 'near' are in another order"):
+        grouped([runs[0], other])
+
+
 def test_reports_and_pictures_have_a_curve_for_each_method():
     methods = grouped([run_of(0), run_of(1), run_of(0, 4.0, "other")])
     comparison = compared(methods)

@@ -132,6 +132,9 @@ def assert_sentence(capsys, sentence):
         (["--episodes", "2", "--overwrite"], "--overwrite needs --export"),
         (["--report-only"], "holds no evaluation of adaptation"),
         (["--report-only", "--episodes", "2"], "it takes the folder alone"),
+        (["--report-only", "--seed", "1"], "it takes the folder alone"),
+        (["--report-only", "--checkpoint", "best"], "it takes the folder alone"),
+        (["--episodes", "2", "--seed", "1", "--seeds", "2,3"], "--seed and --seeds say the same"),
         (["--episodes", "2", "--export", "npz"], "give one --task, got 0"),
         (
             ["--episodes", "2", "--export", "npz", "--task", "pull=0", "--split", "train"],

@@ -1,6 +1,7 @@
 """Several seeds trained as one stack against one agent at a time, updated with the same transitions."""
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -47,9 +48,14 @@ def update_alone(agent, stack, batch):
         update.step(batch, move_targets=True)
 
 
-@pytest.mark.parametrize("fixed", [False, True])
-@pytest.mark.parametrize("per_seed", [1, 2])
-@pytest.mark.parametrize("cls", list(KWARGS))
+# Every day each agent with one environment for a seed and with two, which goes with a fixed temperature.
+CASES = [
+    pytest.param(cls, per_seed, fixed, marks=() if fixed == (per_seed == 2) else pytest.mark.slow)
+    for cls, per_seed, fixed in itertools.product(KWARGS, (1, 2), (False, True))
+]
+
+
+@pytest.mark.parametrize(("cls", "per_seed", "fixed"), CASES)
 def test_each_seed_learns_what_it_would_learn_alone_from_the_same_transitions(cls, per_seed, fixed):
     kwargs = {"ent_coef": 0.1} if fixed and "SAC" in cls.__name__ else {}
     stack = stack_of(cls, per_seed=per_seed, **kwargs)

@@ -61,7 +61,9 @@ def _suite(
 
 ANT_DIR = _suite("hyperrl/AntDir-v0", MetaAntEnv, _headings(), HEADING, ("angle",))
 """All directions of the plane, as in PEARL: the reward is v (cos, sin) + 0.05 - 0.005 |a|^2 - contact costs.
-With ``context=["direction"]`` the two tasks forward and backward, which are 180 degrees apart."""
+With ``context=["direction"]`` the two tasks forward and backward, which are 180 degrees apart. With both in
+the context every task has two names: backward along an angle is forward along the opposite one, so that what
+is held out under one name may be trained under the other."""
 
 ANT_DIR_LEGACY = _suite(
     "hyperrl/AntDirLegacy-v0",
@@ -127,7 +129,8 @@ ANT_GOAL = _suite(
     ),
     GOAL_REWARDS,
 )
-"""Places in a disc of 3 m, as in PEARL: the reward is -L1 + 0.05 - 0.005 |a|^2 - contact costs."""
+"""Places in a disc of 3 m, as in PEARL: the reward is -L1 + 0.05 - 0.005 |a|^2 - contact costs. In a grid of
+tasks ("tasks", "combinations") all those of area 0 are one place: give ``ranges={"area": [0.05, 1]}``."""
 
 HUMANOID_DIR = _suite("hyperrl/HumanoidDir-v0", MetaHumanoidEnv, _headings(), HEADING, ("angle",))
 """All directions of the plane: 1.25 v (cos, sin) of the centre of mass + 5 - 0.1 |a|^2 - contact costs. The

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.envs.mujoco.mujoco_env import expand_model_path
 
-from hyperrl.errors import UnsupportedEnvError, nearest_name, unknown_name
+from hyperrl.errors import UnsupportedEnvError, nearest_name
 from hyperrl.ranges import whole
 from hyperrl_envs.contextual.dynamics.system import System
 from hyperrl_envs.contextual.families.cheetah import CheetahRun
@@ -90,10 +89,7 @@ def build_contextual(
     suite = suite_of(env_id)
     plan = suite.plan(**spec.kwargs)
     if _is_system(suite):
-        for name in plan.base:
-            raise unknown_name(
-                f"keyword argument of {env_id}", name, inspect.signature(suite.plan).parameters
-            )
+        suite.check_base(plan)
         _limit_steps(spec, checked_limit(limit))
         system: Any = suite.make_base()
         return SystemSimulations(plan, system, count, spec=spec, max_episode_steps=_limit_of(spec))

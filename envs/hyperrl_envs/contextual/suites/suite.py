@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 
 from hyperrl.context import ContextSpace, Splits, make_splits
-from hyperrl.errors import ContextError
+from hyperrl.errors import ContextError, unknown_name
 from hyperrl_envs.contextual.base import ContextualEnv
 from hyperrl_envs.contextual.edits import EDITS
 from hyperrl_envs.contextual.healthy import HealthyHeight
@@ -125,6 +126,24 @@ class Suite:
         settings = {"mode": mode, "append": append, "units": units, "sampler": sampler, "fixed": fixed}
         return Plan(space, splits, settings, base)
 
+    def check_base(self, plan: Plan) -> None:
+        """Refuse keyword arguments of the task's own environment that it does not have.
+
+        Args:
+            plan: What they are part of. Tasks that hand arguments on to others check them by themselves.
+
+        Raises:
+            UnknownNameError: There is no such argument.
+        """
+        taken = inspect.signature(self.make_base).parameters
+        if any(one.kind is one.VAR_KEYWORD for one in taken.values()):
+            return
+        own = inspect.signature(Suite.plan).parameters.values()
+        known = [*(one.name for one in own if one.kind is one.KEYWORD_ONLY), *taken]
+        for name in plan.base:
+            if name not in taken:
+                raise unknown_name(f"keyword argument of {self.env_id}", name, known)
+
     def __call__(self, **arguments: Any) -> ContextualEnv:
         """Build an environment.
 
@@ -135,6 +154,7 @@ class Suite:
             HyperRLError: As `plan`, or the context cannot be used with this body.
         """
         plan = self.plan(**arguments)
+        self.check_base(plan)
         env = self.make_base(**plan.base)
         if self.wrap is not None:
             return self.wrap(env, plan, self)
@@ -160,7 +180,6 @@ def suite_of(env_id: str) -> Suite:
     """
     import importlib
 
-    from hyperrl.errors import unknown_name
     from hyperrl_envs.contextual.ids import CONTEXTUAL
 
     if env_id not in CONTEXTUAL:

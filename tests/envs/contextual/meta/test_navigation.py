@@ -8,14 +8,19 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from hyperrl.environments import is_native, make_env
-from hyperrl.errors import ContextError
+from hyperrl.environments import is_native, make_env, make_vec_env
+from hyperrl.errors import ContextError, UnknownNameError
 from hyperrl.testing import check_context_env
 from hyperrl_envs.contextual import suite_of
+from hyperrl_envs.contextual.native import make_contextual
 from tests.envs.contextual.native.pairs import assert_same, assert_same_steps, both, random_actions
 
 DENSE, SPARSE = "hyperrl/Navigation2D-v0", "hyperrl/SparseNavigation2D-v0"
 ALL = ["goal_x", "goal_y", "sign_x", "sign_y", "swap"]
+
+
+def make_contextual_of(env_id, settings):
+    return make_contextual(env_id, 2, 0, **settings)
 
 
 def by_hand(place, action, goal, signs=(1, 1), swap=0):
@@ -86,6 +91,16 @@ def test_goals_are_on_the_half_circle_or_in_the_squares_that_were_published():
 def test_half_a_goal_and_two_goals_are_refused(context):
     with pytest.raises(ContextError, match="by angle alone or by goal_x and goal_y together, got"):
         suite_of(DENSE).plan(context=context)
+
+
+@pytest.mark.parametrize("build", [make_env, lambda *given: make_vec_env(*given, 2, 0), make_contextual_of])
+def test_arguments_that_there_are_not_are_named(build):
+    with pytest.raises(
+        UnknownNameError, match=r"argument of hyperrl/Navigation2D-v0 'spilt', did you mean 'split'"
+    ):
+        build(DENSE, {"spilt": "box"})
+    with pytest.raises(UnknownNameError, match="argument of hyperrl/Navigation2D-v0 'render_mode'"):
+        build(DENSE, {"render_mode": "rgb_array"})
 
 
 @pytest.mark.parametrize("settings", [{}, {"context": ALL}, {"n_train": 10, "n_test": 5, "append": "flat"}])
