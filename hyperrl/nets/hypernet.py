@@ -19,7 +19,7 @@ from hyperrl.nets.kinds.base import Kind
 from hyperrl.nets.spec import TargetSpec
 from hyperrl.nets.trunk import FeatureNorm, MLPTrunk, ResidualTrunk
 
-TRUNKS: tuple[str, ...] = ("mlp", "residual")
+TRUNKS: tuple[str, ...] = ("mlp", "residual", "none")
 _PROBES = 512
 
 
@@ -34,7 +34,8 @@ class HyperNet(nn.Module):
         condition_dim: Size of a condition.
         kind: Name of a registered kind (`hyperrl list kinds`), or a `Kind` class.
         encoder: Name of a condition encoder, an `Encoder`, or a sequence of these.
-        trunk: ``mlp``, or ``residual`` for HypeRL's primary network, whose last width is the feature size.
+        trunk: ``mlp``; ``residual`` for HypeRL's primary network, whose last width is the feature size; or
+            ``none``, which feeds the encoded condition to the head of any kind.
         hidden: Hidden widths of the trunk; the kind's own default if None.
         features: Number of features that an ``mlp`` trunk feeds to the head; the kind's own default if None.
         activation: Hidden activation of an ``mlp`` trunk.
@@ -59,7 +60,7 @@ class HyperNet(nn.Module):
         kind: str | type[Kind] = "mlp",
         *,
         encoder: str | Encoder | Sequence[str | Encoder] = "identity",
-        trunk: Literal["mlp", "residual"] = "mlp",
+        trunk: Literal["mlp", "residual", "none"] = "mlp",
         hidden: Sequence[int] | None = None,
         features: int | None = None,
         activation: str = "relu",
@@ -80,8 +81,8 @@ class HyperNet(nn.Module):
             kind_class,
             self.encoder.output_dim,
             trunk,
-            kind_class.default_hidden if hidden is None else tuple(hidden),
-            kind_class.default_features if features is None else features,
+            None if hidden is None else tuple(hidden),
+            features,
             activation=activation,
             layer_norm=layer_norm,
             blocks=blocks,
@@ -217,7 +218,7 @@ def _make_trunk(
     kind_class: type[Kind],
     input_dim: int,
     trunk: str,
-    hidden: tuple[int, ...],
+    hidden: tuple[int, ...] | None,
     features: int | None,
     *,
     activation: str,
@@ -228,6 +229,12 @@ def _make_trunk(
     """Build the primary network and say how many features it gives."""
     if trunk not in TRUNKS:
         raise unknown_name("trunk", trunk, TRUNKS)
+    if trunk == "none":
+        if hidden or features is not None:
+            raise ConfigError("the trunk 'none' has no widths: leave out hidden and features")
+        return nn.Identity(), input_dim
+    hidden = kind_class.default_hidden if hidden is None else hidden
+    features = kind_class.default_features if features is None else features
     if not kind_class.takes_trunk and (hidden or features is not None or trunk != "mlp"):
         raise ConfigError(f"{kind_class.__name__} has no trunk: leave out its widths, or use the kind 'mlp'")
     if trunk == "residual":
@@ -239,13 +246,22 @@ def _make_trunk(
 
 
 def _check_options(kind_class: type[Kind], options: Mapping[str, Any]) -> None:
+    known = option_names(kind_class)
+    for name in options:
+        if known is not None and name not in known:
+            raise unknown_name(f"option of {kind_class.__name__}", name, known)
+
+
+def option_names(kind_class: type[Kind]) -> list[str] | None:
+    """Return the names of a kind's own options, such as ``modules``; None where it takes any.
+
+    Args:
+        kind_class: The kind.
+    """
     parameters = list(inspect.signature(kind_class).parameters.values())[2:]
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-        return
-    known = [parameter.name for parameter in parameters]
-    for name in options:
-        if name not in known:
-            raise unknown_name(f"option of {kind_class.__name__}", name, known)
+        return None
+    return [parameter.name for parameter in parameters]
 
 
 def resolve_kind(kind: str | type[Kind]) -> type[Kind]:

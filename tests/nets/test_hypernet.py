@@ -57,6 +57,8 @@ def test_conditions_that_are_not_finite_are_refused(value, encoder):
         ({"kind": "linear", "hidden": (4,)}, ConfigError, "LinearKind has no trunk"),
         ({"kind": "linear", "features": 4}, ConfigError, "LinearKind has no trunk"),
         ({"kind": "linear", "trunk": "residual"}, ConfigError, "LinearKind has no trunk"),
+        ({"kind": "modular", "trunk": "none", "hidden": (4,)}, ConfigError, "trunk 'none' has no widths"),
+        ({"kind": "modular", "trunk": "none", "features": 4}, ConfigError, "trunk 'none' has no widths"),
         ({"rank": 3}, UnknownNameError, "unknown option of MlpKind 'rank'"),
         ({"condition_sample": torch.zeros(4, 3)}, ShapeError, "ending in 2 numbers"),
         ({"condition_sample": torch.zeros(0, 2)}, ShapeError, "is empty"),
@@ -95,6 +97,8 @@ def test_kinds_are_found_by_name_and_by_class():
         ({"kind": "mlp"}, "MLPTrunk", 128),
         ({"kind": "mlp", "hidden": ()}, "MLPTrunk", 128),
         ({"kind": "mlp", "trunk": "residual", "hidden": (8, 9)}, "ResidualTrunk", 9),
+        ({"kind": "modular", "trunk": "none"}, "Identity", 2),
+        ({"kind": "linear", "trunk": "none"}, "Identity", 2),
         ({"kind": "modular", "encoder": "direction_log_norm"}, "MLPTrunk", 128),
     ],
 )

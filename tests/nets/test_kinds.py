@@ -8,6 +8,7 @@ from torch.nn import functional
 from hyperrl import registry
 from hyperrl.errors import ConfigError, ShapeError, UnknownNameError
 from hyperrl.nets import HyperNet, TargetMLP, TargetSpec
+from hyperrl.nets.hypernet import resolve_kind
 from hyperrl.nets.kinds.base import Kind
 from hyperrl.nets.kinds.linear import LinearKind
 
@@ -77,6 +78,30 @@ def test_modular_kind_combines_templates_per_layer_with_coefficients_of_fixed_no
                 assert torch.allclose(theta[name][row], base[name] + alpha @ bank, rtol=1e-6)
     norms = head.coefficients(features).norm(dim=-1)
     assert torch.allclose(norms, torch.full_like(norms, 3**0.5), rtol=1e-6)
+
+
+def test_a_modular_kind_combines_any_coefficients_and_rescales_only_when_asked(random_hyper):
+    head = random_hyper(SPEC, 2, "modular", modules=3).head
+    assert head.sizes == (2, 3)
+    # A single template of each layer, as large as it is asked for.
+    one = torch.zeros(2, 3, dtype=torch.float64)
+    one[0, 1], one[1, 2] = 2.0, 5.0
+    named, base = head.combine(one).as_dict(), SPEC.unflatten(head.theta0())
+    for index, (module, size) in enumerate(((1, 2.0), (2, 5.0))):
+        expected = base[f"layers.{index}.weight"] + size * head.banks[index][module].T
+        torch.testing.assert_close(named[f"layers.{index}.weight"], expected)
+    torch.testing.assert_close(head.normalised(one), 3**0.5 * one.sign(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", registry.kinds.names())
+def test_kinds_that_generate_no_weights_share_theirs_or_rescale_them(kind, random_hyper):
+    """The weights of two conditions are proportional unit by unit where nothing is generated."""
+    hyper = random_hyper(PLAIN, 2, kind)
+    theta = PLAIN.unflatten(hyper.generate(torch.randn(2, 2, dtype=torch.float64)).materialise())
+    one, other = theta["layers.0.weight"]
+    ratio = one / other
+    shared = torch.allclose(ratio, ratio[:, :1].expand_as(ratio))
+    assert resolve_kind(kind).generates_weights == (not shared)
 
 
 def test_film_kind_is_feature_wise_modulation_of_a_shared_network(random_hyper):

@@ -14,14 +14,14 @@ from hyperrl.errors import ConfigError, unknown_name
 from hyperrl.nets import Generated, TargetMLP
 from hyperrl_agents.hyper_maml.networks import GeneratedNetwork, TaskNetwork
 
-ADAPTS = ("all", "heads", "context", "generated")
+ADAPTS = ("all", "heads", "context", "coefficients", "generated")
 """What gradient steps in a task change. `all`: every parameter, trunk, heads and standard deviation (as
-published). `heads`: those of the hypernetwork. `context`: what is seen of the context. `generated`: the
-generated weights."""
+published). `heads`: those of the hypernetwork. `context`: what is seen of the context. `coefficients`: those
+by which a modular hypernetwork mixes its templates. `generated`: the generated weights."""
 
 Parameters = Mapping[str, Tensor]
 
-CONDITION, GENERATED, LOG_STD = "condition", "generated", "log_std"
+CONDITION, SHIFT, GENERATED, LOG_STD = "condition", "coefficients", "generated", "log_std"
 _LOWEST = math.log(1e-6)
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 _NETWORK, _HEADS = "network.", "network.hyper.head."
@@ -98,6 +98,11 @@ class TaskActor(nn.Module):
         if adapt not in ADAPTS:
             raise unknown_name("adapt", str(adapt), ADAPTS)
         generates = isinstance(self.network, GeneratedNetwork)
+        if adapt == "coefficients" and self._coefficients() is None:
+            raise ConfigError(
+                "adapt='coefficients' is for the actor 'hyper' with the hypernet 'modular', which mixes "
+                "templates: use another adapt, or that hypernet"
+            )
         if adapt in ("heads", "generated") and not generates:
             raise ConfigError(f"adapt={adapt!r} is for the actor 'hyper': use adapt='all'")
         if adapt == "context" and not self.network.sees_context:
@@ -113,6 +118,10 @@ class TaskActor(nn.Module):
         """
         if adapt == "context":
             return {CONDITION: conditions.detach().clone().requires_grad_()}
+        if adapt == "coefficients":
+            sizes = self._coefficients()
+            assert sizes is not None
+            return {SHIFT: conditions.new_zeros(len(conditions), *sizes).requires_grad_()}
         if adapt == "generated":
             return {GENERATED: self._generate(parameters, {}, conditions)}
         return {
@@ -163,7 +172,13 @@ class TaskActor(nn.Module):
             weights: Tensor = functional_call(self.network, values, (condition,))
             return weights
 
+        if SHIFT in adapted:
+            return functional_call(self.network, own, (conditions, adapted[SHIFT]))  # type: ignore[no-any-return]
         if not any(dim == 0 for dim in stacked.values()):
             return generate(own, conditions)
         weights: Tensor = vmap(generate, in_dims=(stacked, 0))(own, conditions)
         return weights
+
+    def _coefficients(self) -> tuple[int, int] | None:
+        """Return the sizes of the mixing coefficients, None where nothing is mixed."""
+        return self.network.coefficients if isinstance(self.network, GeneratedNetwork) else None

@@ -16,6 +16,7 @@ from stable_baselines3.common.utils import safe_mean
 from torch import Tensor
 
 from hyperrl.sb3.contexts.observed import Observed
+from hyperrl.sb3.meta.choices import check_policy_kwargs
 from hyperrl.sb3.meta.episodes import EpisodeCollector, Episodes
 from hyperrl.sb3.meta.tasks import Tasks
 from hyperrl_agents.hyper_maml.actor import TaskWeights
@@ -66,6 +67,7 @@ class MetaLearner(BaseAlgorithm):
         # Stable-Baselines3 sets a loaded model up when it has its attributes already.
         if not hasattr(self, "_rng"):
             self._rng = np.random.default_rng(self.seed)
+        check_policy_kwargs(self.policy_class, self.policy_kwargs)
         self.policy = self.policy_class(  # type: ignore[assignment]
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
         ).to(self.device)

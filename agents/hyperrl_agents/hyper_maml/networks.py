@@ -8,14 +8,21 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hyperrl.errors import ConfigError, unknown_name
-from hyperrl.nets import HyperNet, InitConfig, TargetSpec
+from hyperrl.errors import ConfigError
+from hyperrl.nets import HyperNet, TargetSpec
+from hyperrl.nets.hypernet import resolve_kind
+from hyperrl.nets.kinds.modular import ModularKind
+from hyperrl.sb3.contexts.networks.base import listed_widths
+from hyperrl.sb3.meta.choices import choose, init_config
 
 KINDS = ("hyper", "mlp")
 """`hyper`: a hypernetwork generates the policy from the context. `mlp`: one network for all tasks."""
 
 PUBLISHED_TRUNK = (256, 512, 1024)
 """Widths of the published primary network."""
+
+# Their heads start with the published constants; what combines fewer features starts as a plain network.
+_PUBLISHED_HEADS = ("mlp", "linear")
 
 
 class TaskNetwork(nn.Module):
@@ -44,11 +51,18 @@ class GeneratedNetwork(TaskNetwork):
         context: Numbers of a context.
         actions: Numbers of an action.
         hidden: Hidden widths of the generated network.
-        trunk: "residual", the published one, or "mlp".
+        hypernet: Kind of hypernetwork (`hyperrl list kinds`).
+        trunk: "residual", the published one, "mlp", or "none". Kinds without a trunk have none.
         trunk_hidden: Widths of the primary network.
         blocks: Residual blocks per width.
-        init: Initialiser of the heads, see `hyperrl.nets.INITS`, by name or as a table of its settings.
+        init: Initialiser of the heads, see `hyperrl.nets.INITS`, by name or as a table of its settings; None
+            for "hyperl" where the kind is "mlp" or "linear", and "bias_hyper" where it is another.
         activation: Of the generated network.
+        **kind_options: Further arguments of the kind, such as ``modules``.
+
+    Attributes:
+        coefficients: Sizes of its mixing coefficients, layers and modules ``[L, M]``; None for kinds that mix
+            nothing.
 
     Raises:
         ConfigError: There is no context, or a size makes no network.
@@ -62,28 +76,48 @@ class GeneratedNetwork(TaskNetwork):
         actions: int,
         *,
         hidden: Sequence[int] = (256,),
+        hypernet: str = "mlp",
         trunk: str = "residual",
         trunk_hidden: Sequence[int] = PUBLISHED_TRUNK,
         blocks: int = 2,
-        init: str | Mapping[str, Any] = "hyperl",
+        init: str | Mapping[str, Any] | None = None,
         activation: str = "relu",
+        **kind_options: Any,
     ) -> None:
         if not context:
             raise ConfigError(
                 "the actor 'hyper' generates policies from contexts, and these observations have none: show "
                 "them (mode 'visible'), or take the actor 'mlp'"
             )
-        spec = TargetSpec.mlp(states, hidden, actions, activation=activation, gain=True)
+        widths = listed_widths("hidden", hidden)
+        spec = TargetSpec.mlp(states, widths, actions, activation=activation, gain=True)
         super().__init__(spec, sees_context=True, joins_context=False)
-        chosen = InitConfig(**init) if isinstance(init, Mapping) else init
-        sizes: dict[str, Any] = {"hidden": tuple(trunk_hidden)}
-        if trunk == "residual":
-            sizes["blocks"] = blocks
-        self.hyper = HyperNet(spec, context, "mlp", trunk=trunk, init=chosen, **sizes)  # type: ignore[arg-type]
+        sizes: dict[str, Any] = {}
+        if resolve_kind(hypernet).takes_trunk:
+            sizes["trunk"] = trunk
+            if trunk != "none":
+                sizes["hidden"] = listed_widths("trunk_hidden", trunk_hidden)
+            if trunk == "residual":
+                sizes["blocks"] = blocks
+        start = init_config(init, "hyperl" if hypernet in _PUBLISHED_HEADS else "bias_hyper")
+        self.hyper = HyperNet(spec, context, hypernet, init=start, **sizes, **kind_options)
+        head = self.hyper.head
+        self.coefficients = head.sizes if isinstance(head, ModularKind) else None
 
-    def forward(self, conditions: Tensor) -> Tensor:
-        """Generate, see `TaskNetwork`."""
-        return self.hyper(conditions).materialise()  # type: ignore[no-any-return]
+    def forward(self, conditions: Tensor, shift: Tensor | None = None) -> Tensor:
+        """Generate, see `TaskNetwork`.
+
+        Args:
+            conditions: ``[*batch, d]``.
+            shift: What is added to the mixing coefficients, ``[*batch, L, M]``, which are then rescaled to
+                their norm.
+        """
+        if shift is None:
+            return self.hyper(conditions).materialise()  # type: ignore[no-any-return]
+        head = self.hyper.head
+        assert isinstance(head, ModularKind)
+        moved = head.coefficients(self.hyper.features(conditions)) + shift
+        return head.combine(head.normalised(moved)).materialise()
 
 
 class SharedNetwork(TaskNetwork):
@@ -118,7 +152,8 @@ class SharedNetwork(TaskNetwork):
                 "them (mode 'visible'), or leave sees_context out"
             )
         inputs = states + context if sees_context else states
-        spec = TargetSpec.mlp(inputs, hidden, actions, activation=activation, init="xavier")
+        widths = listed_widths("hidden", hidden)
+        spec = TargetSpec.mlp(inputs, widths, actions, activation=activation, init="xavier")
         super().__init__(spec, sees_context=sees_context, joins_context=sees_context)
         self.weights = nn.Parameter(spec.init_flat())
 
@@ -131,28 +166,16 @@ def checked_actor(given: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the kind and the options of an actor.
 
     Args:
-        given: The name of a kind, or a table with ``kind`` and the kind's options.
+        given: The name of a kind, or a table with ``kind`` and the kind's options, see
+            `hyperrl.sb3.meta.choices.choose`.
 
     Raises:
-        UnknownNameError: There is no such kind or option.
-        ConfigError: It is neither.
+        UnknownNameError: There is no such kind, hypernetwork or option.
+        ConfigError: It is neither, or the hypernetwork cannot be one.
     """
-    if isinstance(given, str):
-        kind, options = given, {}
-    elif isinstance(given, Mapping) and "kind" in given:
-        options = dict(given)
-        kind = options.pop("kind")
-    else:
-        raise ConfigError(
-            f"actor must be one of {', '.join(KINDS)}, or a table with kind and its options, got {given!r}"
-        )
-    if kind not in KINDS:
-        raise unknown_name("actor", str(kind), KINDS)
-    known = _OPTIONS[kind]
-    for name in options:
-        if name not in known:
-            raise unknown_name(f"option of the actor {kind!r}", str(name), known)
-    return kind, options
+    choice = choose("actor", given, _OPTIONS, "mlp", ("trunk", "trunk_hidden", "blocks"))
+    generated = {} if choice.hypernet is None else {"hypernet": choice.hypernet, **choice.hypernet_options}
+    return choice.kind, {**choice.options, **generated}
 
 
 def make_network(

@@ -37,7 +37,8 @@ class HyperMAMLPolicy(FinitePredictMixin, BasePolicy):
         action_space: The actions, a Box.
         lr_schedule: Unused: the outer step has no learning rate.
         actor: "hyper" (the context generates the policy) or "mlp" (one network for all tasks), or a table
-            with ``kind`` and the options of `GeneratedNetwork` or `SharedNetwork`.
+            with ``kind`` and the options of `GeneratedNetwork` or `SharedNetwork`, for example
+            ``{"kind": "hyper", "hypernet": "modular", "modules": 8}``.
         log_std_init: Where the logarithm of the standard deviation starts.
         contexts: What the agent read from its environment, see `Observed.to_plain`.
 

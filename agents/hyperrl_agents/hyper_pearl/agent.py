@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
-from hyperrl.errors import ContextError
+from hyperrl.errors import ConfigError, ContextError
 from hyperrl.ranges import above, between, whole
 from hyperrl.sb3.contexts.observed import Observed, attribute
+from hyperrl.sb3.meta.choices import check_policy_kwargs
 from hyperrl.sb3.named_runs import NamedRuns
 from hyperrl_agents.hyper_pearl.learner import LearnerMixin
 from hyperrl_agents.hyper_pearl.networks import HyperPolicy, HyperValue
@@ -172,7 +173,10 @@ class HyperPEARL(NamedRuns, LearnerMixin):
         # Stable-Baselines3 sets a loaded model up when it has its attributes already.
         if not hasattr(self, "_rng"):
             self._rng = np.random.default_rng(self.seed)
-        settings = dict(self.policy_kwargs)
+        check_policy_kwargs(self.policy_class, self.policy_kwargs)
+        if self.policy_kwargs.get("infer", self.infer) != self.infer:
+            raise ConfigError("infer is an argument of HyperPEARL, not of its policy_kwargs")
+        settings = {name: value for name, value in self.policy_kwargs.items() if name != "infer"}
         if self.env is not None:
             found = Observed.of_env(self.env)
             if settings.get("contexts") is not None:

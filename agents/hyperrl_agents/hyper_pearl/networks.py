@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +13,16 @@ from torch.func import functional_call
 
 from hyperrl.errors import unknown_name
 from hyperrl.nets import Generated, HyperNet, TargetMLP, TargetSpec
+from hyperrl.nets.hypernet import resolve_kind
 from hyperrl.nets.kinds.linear import LinearKind
+from hyperrl.sb3.meta.choices import NetworkChoice, choose
 from hyperrl_agents.hyper_pearl.encoder import DenseNet
 
 NETWORKS = ("hyper", "mlp")
 """`hyper`: generated networks. `mlp`: plain networks of state and latent together, as in PEARL itself."""
+
+# Their heads start with the published constants; what combines fewer features starts as a plain network.
+_PUBLISHED_HEADS = ("mlp", "linear")
 
 PUBLISHED_PRIMARY = (256, 512, 1024)
 FAST_PRIMARY = (64, 128, 256)
@@ -43,6 +49,8 @@ class Shape:
         hidden: Hidden widths of policy and value functions; those that are generated, for "hyper".
         primary: Widths of the residual primary networks, for "hyper".
         blocks: Residual blocks per width.
+        hypernet: Kind of the hypernetworks, for "hyper"; those without a trunk have no primary network.
+        options: That kind's own options, such as ``modules``.
 
     Raises:
         UnknownNameError: There is no such kind.
@@ -55,6 +63,8 @@ class Shape:
     hidden: tuple[int, ...] = (256,)
     primary: tuple[int, ...] = FAST_PRIMARY
     blocks: int = 2
+    hypernet: str = "mlp"
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse unknown kinds."""
@@ -62,7 +72,7 @@ class Shape:
             raise unknown_name("kind of networks", str(self.kind), NETWORKS)
 
     def hyper(self, condition: int, inputs: int, outputs: int) -> HyperNet:
-        """Return a hypernetwork with the published constants.
+        """Return a hypernetwork, with the published constants where its heads have as many features.
 
         Args:
             condition: Numbers that go into the primary network.
@@ -70,9 +80,25 @@ class Shape:
             outputs: Numbers that come out.
         """
         spec = TargetSpec.mlp(inputs, self.hidden, outputs, gain=True)
-        return HyperNet(
-            spec, condition, trunk="residual", hidden=self.primary, blocks=self.blocks, init="hyperl"
-        )
+        trunk: dict[str, Any] = {}
+        if resolve_kind(self.hypernet).takes_trunk:
+            trunk = {"trunk": "residual", "hidden": self.primary, "blocks": self.blocks}
+        init = "hyperl" if self.hypernet in _PUBLISHED_HEADS else "bias_hyper"
+        return HyperNet(spec, condition, self.hypernet, init=init, **trunk, **self.options)
+
+
+def chosen_networks(given: str | Mapping[str, Any]) -> NetworkChoice:
+    """Return which networks they are.
+
+    Args:
+        given: One of `NETWORKS`, or a table with ``kind`` and, for "hyper", ``hypernet`` ("mlp") and options
+            of that kind.
+
+    Raises:
+        UnknownNameError: There is no such kind, hypernetwork or option.
+        ConfigError: It is neither name nor table, or the hypernetwork cannot be one.
+    """
+    return choose("networks", given, {name: () for name in NETWORKS}, "mlp")
 
 
 class TaskPolicy(nn.Module, ABC):
@@ -121,9 +147,10 @@ class HyperPolicy(TaskPolicy):
 
     @torch.no_grad()
     def _shrink_log_std_head(self) -> None:
-        """Begin the part of the last head that log-standard deviations come from as U(±0.001)."""
+        """Begin the part of the last published head that log-standard deviations come from as U(±0.001)."""
         head, spec, actions = self.hyper.head, self.hyper.spec, self.shape.action
-        assert isinstance(head, LinearKind)
+        if not isinstance(head, LinearKind):
+            return
         head.banks[-1][..., actions:] *= _LOG_STD_HEAD
         for name in (spec.layers[-1].bias, spec.layers[-1].gain):
             own = spec.vector_slices[str(name)]

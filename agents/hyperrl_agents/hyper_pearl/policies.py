@@ -16,6 +16,7 @@ from torch import Tensor
 from hyperrl.errors import ConfigError, UnsupportedSpaceError, unknown_name
 from hyperrl.nets.cache import WeightWatch
 from hyperrl.ranges import whole
+from hyperrl.sb3.contexts.networks.base import listed_widths
 from hyperrl.sb3.contexts.observed import KEY, Observed
 from hyperrl.sb3.finite import FinitePredictMixin
 from hyperrl_agents.hyper_pearl.encoder import ContextEncoder
@@ -25,6 +26,7 @@ from hyperrl_agents.hyper_pearl.networks import (
     Gaussians,
     Shape,
     Value,
+    chosen_networks,
     make_policy,
     make_q,
     make_v,
@@ -45,7 +47,8 @@ class HyperPEARLPolicy(FinitePredictMixin, BasePolicy):
         lr_schedule: Learning rate.
         net_arch: Hidden widths of policy and value functions; None for 256 where they are generated, and
             three layers of 300 for "mlp".
-        networks: "hyper", or "mlp" for the plain networks of PEARL itself.
+        networks: "hyper", or "mlp" for the plain networks of PEARL itself; or a table that names another
+            hypernetwork, such as ``{"kind": "hyper", "hypernet": "modular", "modules": 8}``.
         primary: Widths of the residual primary networks; (256, 512, 1024) as published.
         blocks: Residual blocks per width.
         latent: Numbers of the latent, where the task is inferred.
@@ -80,7 +83,7 @@ class HyperPEARLPolicy(FinitePredictMixin, BasePolicy):
         lr_schedule: Schedule,
         net_arch: Sequence[int] | None = None,
         *,
-        networks: str = "hyper",
+        networks: str | Mapping[str, Any] = "hyper",
         primary: Sequence[int] = FAST_PRIMARY,
         blocks: int = 2,
         latent: int = 5,
@@ -102,13 +105,14 @@ class HyperPEARLPolicy(FinitePredictMixin, BasePolicy):
             raise UnsupportedSpaceError(f"HyperPEARL needs a Box of actions, got {action_space}")
         if infer not in INFERENCES:
             raise unknown_name("way to know the task (infer)", str(infer), INFERENCES)
+        choice = chosen_networks(networks)
         self._settings: dict[str, Any] = {
-            "net_arch": None if net_arch is None else list(net_arch),
+            "net_arch": None if net_arch is None else list(_widths("net_arch", net_arch)),
             "networks": networks,
-            "primary": list(primary),
+            "primary": list(_widths("primary", primary)),
             "blocks": blocks,
             "latent": latent,
-            "encoder_arch": list(encoder_arch),
+            "encoder_arch": list(_widths("encoder_arch", encoder_arch)),
             "next_states": next_states,
             "infer": infer,
             "contexts": contexts,
@@ -123,10 +127,12 @@ class HyperPEARLPolicy(FinitePredictMixin, BasePolicy):
             state=self.state_size,
             action=int(np.prod(action_space.shape)),
             latent=self.observed.size if infer == "oracle" else latents,
-            kind=networks,
-            hidden=_widths("net_arch", _HIDDEN.get(networks, ()) if net_arch is None else net_arch),
+            kind=choice.kind,
+            hidden=_widths("net_arch", _HIDDEN[choice.kind] if net_arch is None else net_arch),
             primary=_widths("primary", primary),
             blocks=int(whole(0, 1000).check("policy_kwargs.blocks", blocks)),
+            hypernet=choice.hypernet or "mlp",
+            options=choice.hypernet_options,
         )
         self._build(_widths("encoder_arch", encoder_arch), lr_schedule)
 
@@ -233,7 +239,8 @@ def _state_size(space: spaces.Space[Any], observed: Observed, infer: str) -> int
     return size
 
 
-def _widths(name: str, widths: Sequence[int]) -> tuple[int, ...]:
+def _widths(name: str, given: Sequence[int]) -> tuple[int, ...]:
+    widths = listed_widths(f"policy_kwargs.{name}", given)
     return tuple(int(whole(1, 1e6).check(f"policy_kwargs.{name}", width)) for width in widths)
 
 

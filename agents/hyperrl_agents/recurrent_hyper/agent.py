@@ -28,7 +28,7 @@ from hyperrl.sb3.normalising import OnRawObservations
 from hyperrl.sb3.ppo_metrics import means_of
 from hyperrl.sb3.rollouts import Act, Rollouts
 from hyperrl_agents.recurrent_hyper.adaptation import RecurrentAdaptation
-from hyperrl_agents.recurrent_hyper.checks import check_env
+from hyperrl_agents.recurrent_hyper.checks import check_arguments, check_env
 from hyperrl_agents.recurrent_hyper.plain import plain_policy_of
 from hyperrl_agents.recurrent_hyper.policies import RecurrentHyperPolicy
 from hyperrl_agents.recurrent_hyper.returns import TrialReturns
@@ -167,9 +167,7 @@ class RecurrentHyper(NamedRuns, Rollouts, PPO):
             raise ConfigError(
                 f"elbo_kwargs are for encoder='varibad', and this one is {self.encoder!r}: leave them out"
             )
-        for name in ("encoder", "elbo"):
-            if name in self.policy_kwargs and self.policy_kwargs[name] != self._of_policy()[name]:
-                raise ConfigError(f"{name} is an argument of RecurrentHyper, not of its policy_kwargs")
+        check_arguments(self.policy_class, self.policy_kwargs, self._of_policy())
         if self.env is not None:
             check_env(self.env, self.episodes_per_trial)
         self.check_trainable()

@@ -1,11 +1,15 @@
-"""What environments must be for a memory to be trained in them."""
+"""What environments and the policy's arguments must be for a memory to be trained."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from hyperrl.errors import ConfigError
 from hyperrl.sb3.contexts.observed import Observed
+from hyperrl.sb3.meta.choices import check_policy_kwargs
 from hyperrl.sb3.meta.trials import ADDED, EPISODE, START, trials_of
 
 
@@ -37,3 +41,21 @@ def check_env(env: VecEnv, episodes: int) -> None:
                 f"norm_obs_keys without {', '.join(ADDED)}"
             )
     trials.set_episodes(episodes)
+
+
+def check_arguments(policy: type[Any], given: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Refuse keyword arguments of the policy that it does not have, or that are the agent's.
+
+    Args:
+        policy: Its class.
+        given: ``policy_kwargs``.
+        own: What the agent passes to it besides.
+
+    Raises:
+        UnknownNameError: There is no such argument.
+        ConfigError: It is an argument of the agent, with another value.
+    """
+    check_policy_kwargs(policy, given)
+    for name, value in own.items():
+        if name in given and given[name] != value:
+            raise ConfigError(f"{name} is an argument of RecurrentHyper, not of its policy_kwargs")

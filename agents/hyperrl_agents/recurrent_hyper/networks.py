@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hyperrl.errors import unknown_name
 from hyperrl.nets import HyperNet, TargetMLP, TargetSpec
 from hyperrl.nets.contraction import Contraction
+from hyperrl.nets.hypernet import resolve_kind
 from hyperrl.nets.init import InitConfig
 from hyperrl.plain_policy import DenseLayer
+from hyperrl.sb3.contexts.networks.base import listed_widths
+from hyperrl.sb3.meta.choices import NetworkChoice, choose
 
-NETWORKS = {"hyper": "linear", "concat": "concat", "film": "film"}
-"""How a base network sees the latent, and the kind of hypernetwork that does it."""
+NETWORKS = ("hyper", "concat", "film")
+"""How a base network sees the latent: it is generated from it, joined with it, or rescaled by it."""
 
+_OF_TRUNK = ("trunk", "trunk_hidden")
+_OPTIONS = {"hyper": _OF_TRUNK, "concat": (), "film": ()}
 _HIDDEN_GAIN = 5 / 3  # torch's `calculate_gain` of a tanh.
 
 
@@ -41,29 +46,50 @@ def base_spec(inputs: int, hidden: Sequence[int], outputs: int, output_gain: flo
     return dataclasses.replace(spec, tensors=tensors)
 
 
+def chosen_network(part: str, given: str | Mapping[str, Any]) -> NetworkChoice:
+    """Return which network it is.
+
+    Args:
+        part: "actor" or "critic".
+        given: One of `NETWORKS`, or a table with ``kind`` and, for "hyper", ``hypernet`` ("linear"), options
+            of that kind, ``trunk`` and ``trunk_hidden``.
+
+    Raises:
+        UnknownNameError: There is no such network, hypernetwork or option.
+        ConfigError: It is neither name nor table, or the hypernetwork cannot be one.
+    """
+    return choose(part, given, _OPTIONS, "linear", _OF_TRUNK)
+
+
 class BaseNetwork(nn.Module):
     """A base network whose weights come from features of the latent, or that sees them.
 
     Args:
-        sees: One of `NETWORKS`.
+        choice: Which network, see `chosen_network`.
         features: Number of features k.
         spec: The base network.
         init: How the hypernetwork's head starts, see `hyperrl.nets.init.InitConfig`.
         contraction: The order in which generated layers are evaluated.
 
     Raises:
-        UnknownNameError: There is no such network, initialiser or contraction.
+        UnknownNameError: There is no such trunk, initialiser or contraction.
+        ConfigError: An option makes no network.
     """
 
     def __init__(
-        self, sees: str, features: int, spec: TargetSpec, init: InitConfig, contraction: Contraction = "auto"
+        self,
+        choice: NetworkChoice,
+        features: int,
+        spec: TargetSpec,
+        init: InitConfig,
+        contraction: Contraction = "auto",
     ) -> None:
         super().__init__()
-        if sees not in NETWORKS:
-            raise unknown_name("network of RecurrentHyper", str(sees), NETWORKS)
         # The features are a tanh of a latent of about unit size.
         sample = torch.randn(512, features).tanh()
-        self.hyper = HyperNet(spec, features, kind=NETWORKS[sees], init=init, condition_sample=sample)
+        kind = choice.hypernet or choice.kind
+        options = {**_trunk_of(choice), **choice.hypernet_options}
+        self.hyper = HyperNet(spec, features, kind, init=init, condition_sample=sample, **options)
         self.target = TargetMLP(spec, contraction)
 
     def forward(self, features: Tensor, embedded: Tensor) -> Tensor:
@@ -84,6 +110,17 @@ class BaseNetwork(nn.Module):
         return self.hyper.n_generated()
 
 
+def _trunk_of(choice: NetworkChoice) -> dict[str, Any]:
+    """Return what is between the embedded latent and the head: nothing, unless the kind is all about it."""
+    if choice.hypernet is None or not resolve_kind(choice.hypernet).takes_trunk:
+        return {}
+    found: dict[str, Any] = {}
+    if "trunk_hidden" in choice.options:
+        found["hidden"] = listed_widths("trunk_hidden", choice.options["trunk_hidden"])
+    needs = choice.hypernet == "mlp" or bool(found)
+    return {"trunk": choice.options.get("trunk", "mlp" if needs else "none"), **found}
+
+
 class ActorCriticNetworks(nn.Module):
     """Embeddings of state and latent, which actor and critic share, and a base network for each.
 
@@ -91,8 +128,8 @@ class ActorCriticNetworks(nn.Module):
         state_size: Numbers of the state S.
         latent_size: Numbers of the latent as policies see it.
         actions: Numbers of an action A.
-        actor: One of `NETWORKS`.
-        critic: One of `NETWORKS`.
+        actor: One of `NETWORKS` or a table, see `chosen_network`.
+        critic: The same for the critic.
         state_features: Size of the embedded state.
         latent_features: Size k of the embedded latent.
         hidden: Hidden widths of actor and critic.
@@ -107,8 +144,8 @@ class ActorCriticNetworks(nn.Module):
         latent_size: int,
         actions: int,
         *,
-        actor: str,
-        critic: str,
+        actor: str | Mapping[str, Any],
+        critic: str | Mapping[str, Any],
         state_features: int,
         latent_features: int,
         hidden: tuple[Sequence[int], Sequence[int]],
@@ -122,8 +159,9 @@ class ActorCriticNetworks(nn.Module):
         actor_spec = base_spec(state_features, hidden[0], actions, output_gain)
         # Rows as long as those of the published Kaiming initialiser, U(±sqrt(6 / inputs)), are on average.
         critic_spec = base_spec(state_features, hidden[1], 1, math.sqrt(2))
-        self.actor = BaseNetwork(actor, latent_features, actor_spec, init, contraction)
-        self.critic = BaseNetwork(critic, latent_features, critic_spec, init, contraction)
+        chosen = chosen_network("actor", actor), chosen_network("critic", critic)
+        self.actor = BaseNetwork(chosen[0], latent_features, actor_spec, init, contraction)
+        self.critic = BaseNetwork(chosen[1], latent_features, critic_spec, init, contraction)
 
     def forward(self, state: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean actions ``[B, A]`` and values ``[B]`` for states ``[B, S]`` and latents of each."""

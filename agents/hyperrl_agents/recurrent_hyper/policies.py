@@ -24,7 +24,7 @@ from hyperrl_agents.recurrent_hyper.columns import Columns
 from hyperrl_agents.recurrent_hyper.decoders import Decoders
 from hyperrl_agents.recurrent_hyper.encoder import HistoryEncoder
 from hyperrl_agents.recurrent_hyper.latents import LatentNormaliser
-from hyperrl_agents.recurrent_hyper.networks import ActorCriticNetworks
+from hyperrl_agents.recurrent_hyper.networks import ActorCriticNetworks, chosen_network
 from hyperrl_agents.recurrent_hyper.segments import Segments
 from hyperrl_agents.recurrent_hyper.settings import ElboSettings, check_policy_settings
 
@@ -43,7 +43,9 @@ class RecurrentHyperPolicy(FinitePredictMixin, ActorCriticPolicy):
         action_space: A Box.
         lr_schedule: Of the learning rate.
         actor: How the actor depends on the latent: "hyper" (all its weights are affine functions of the
-            embedded latent), "concat" (further inputs: RL2 and VariBAD as published first) or "film".
+            embedded latent), "concat" (further inputs: RL2 and VariBAD as published first) or "film"; or a
+            table that names another hypernetwork, such as
+            ``{"kind": "hyper", "hypernet": "modular", "modules": 8}``.
         critic: The same for the critic.
         encoder: "rl2" or "varibad", see `RecurrentHyper`.
         hidden_size: Size of the GRU's hidden state H.
@@ -73,8 +75,8 @@ class RecurrentHyperPolicy(FinitePredictMixin, ActorCriticPolicy):
         action_space: spaces.Space[Any],
         lr_schedule: Schedule,
         *,
-        actor: str = "hyper",
-        critic: str = "hyper",
+        actor: str | Mapping[str, Any] = "hyper",
+        critic: str | Mapping[str, Any] = "hyper",
         encoder: str = "rl2",
         hidden_size: int = 256,
         latent_dim: int = 5,
@@ -172,7 +174,7 @@ class RecurrentHyperPolicy(FinitePredictMixin, ActorCriticPolicy):
         counts = {}
         for part, network in (("actor", self.networks.actor), ("critic", self.networks.critic)):
             counts[part] = {
-                "kind": self._given[part],
+                "kind": chosen_network(part, self._given[part]).kind,
                 "trainable": network.hyper.n_params(),
                 "generated": network.generated,
             }

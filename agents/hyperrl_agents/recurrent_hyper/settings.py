@@ -10,7 +10,7 @@ from hyperrl.errors import ConfigError, unknown_name
 from hyperrl.nets.contraction import CONTRACTIONS
 from hyperrl.nets.init import INITS
 from hyperrl.ranges import Range, above, between, whole
-from hyperrl_agents.recurrent_hyper.networks import NETWORKS
+from hyperrl_agents.recurrent_hyper.networks import chosen_network
 
 ENCODERS = ("rl2", "varibad")
 """What trains the memory: the policy's own loss, or a model of rewards (and states)."""
@@ -97,14 +97,14 @@ def check_policy_settings(given: Mapping[str, Any]) -> None:
         ConfigError: A value is out of range.
         UnknownNameError: There is no such network, encoder, initialiser or contraction.
     """
+    for part in ("actor", "critic"):
+        chosen_network(part, given[part])
     for name, noun, known in (
-        ("actor", "network of RecurrentHyper", NETWORKS),
-        ("critic", "network of RecurrentHyper", NETWORKS),
         ("encoder", "encoder of RecurrentHyper", ENCODERS),
         ("init", "hypernetwork initialiser", INITS),
         ("contraction", "contraction", CONTRACTIONS),
     ):
-        if given[name] not in known:
+        if not isinstance(given[name], str) or given[name] not in known:
             raise unknown_name(noun, str(given[name]), known)
     for name in _SIZES:
         whole(1, 1e6).check(name, given[name])

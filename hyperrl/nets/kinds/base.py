@@ -29,11 +29,13 @@ class Kind(nn.Module, ABC):
         default_hidden: Hidden widths of the trunk that this kind gets unless told otherwise.
         default_features: Number of features likewise; None feeds the encoded condition to the head.
         takes_trunk: Whether the kind may have a trunk at all.
+        generates_weights: Whether weight matrices are generated; baselines share theirs, rescaled at most.
     """
 
     default_hidden: ClassVar[tuple[int, ...]] = ()
     default_features: ClassVar[int | None] = None
     takes_trunk: ClassVar[bool] = True
+    generates_weights: ClassVar[bool] = True
 
     def __init__(self, spec: TargetSpec, feature_dim: int) -> None:
         super().__init__()

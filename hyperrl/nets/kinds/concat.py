@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +26,8 @@ class ConcatKind(Kind):
     Raises:
         ConfigError: If the first layer has no bias.
     """
+
+    generates_weights: ClassVar[bool] = False
 
     def __init__(self, spec: TargetSpec, feature_dim: int) -> None:
         super().__init__(spec, feature_dim)

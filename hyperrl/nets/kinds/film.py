@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import sqrt
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ class FilmKind(Kind):
     Raises:
         ConfigError: If the spec has no dense layers or they have no bias.
     """
+
+    generates_weights: ClassVar[bool] = False
 
     def __init__(self, spec: TargetSpec, feature_dim: int) -> None:
         super().__init__(spec, feature_dim)

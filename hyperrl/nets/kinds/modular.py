@@ -45,16 +45,27 @@ class ModularKind(Kind):
         self.coefficient_head = nn.Parameter(torch.zeros(feature_dim, len(self.layer_ids) * modules))
         self.coefficient_bias = nn.Parameter(torch.zeros(len(self.layer_ids) * modules))
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Layers L and templates M of each."""
+        return len(self.layer_ids), self.modules_per_layer
+
     def coefficients(self, features: Tensor) -> Tensor:
         """Template coefficients ``[*batch, L, M]`` of norm sqrt(M) per layer."""
         flat: Tensor = features @ self.coefficient_head + self.coefficient_bias
-        raw = flat.reshape(*flat.shape[:-1], len(self.layer_ids), self.modules_per_layer)
+        return self.normalised(flat.unflatten(-1, self.sizes))
+
+    def normalised(self, raw: Tensor) -> Tensor:
+        """Coefficients ``[*batch, L, M]`` of any size, rescaled to norm sqrt(M) per layer."""
         alpha: Tensor = raw * (raw.square().mean(-1, keepdim=True) + 1e-8).rsqrt()
         return alpha
 
     def forward(self, features: Tensor) -> Generated:
         """Generate from ``[*batch, K]``."""
-        alpha = self.coefficients(features)
+        return self.combine(self.coefficients(features))
+
+    def combine(self, alpha: Tensor) -> Generated:
+        """Combine the templates by coefficients ``[*batch, L, M]``, taken as they are."""
         of_layer = {layer: alpha[..., row, :] for row, layer in enumerate(self.layer_ids)}
         weights = [
             GeneratedWeight(base=base, bank=bank, coefficients=of_layer[self._matrix(index).layer])
@@ -65,7 +76,7 @@ class ModularKind(Kind):
             for tensor in self.spec.vectors
         ]
         vectors = self.base_vectors + torch.cat(parts, dim=-1) if parts else self.base_vectors
-        return Generated(self.spec, features.shape[:-1], tuple(weights), vectors)
+        return Generated(self.spec, alpha.shape[:-2], tuple(weights), vectors)
 
     @torch.no_grad()
     def initialise(self, config: InitConfig, second_moment: float) -> None:

@@ -17,6 +17,10 @@ SMALL = {
         "init": "hyperfan_in",
         "activation": "tanh",
     },
+    "modular": {
+        **{"hidden": [4], "trunk": "mlp", "trunk_hidden": [6], "hypernet": "modular", "modules": 3},
+        **{"init": "hyperfan_in", "activation": "tanh"},
+    },
     "mlp": {"hidden": [5], "activation": "tanh"},
     "concat": {"hidden": [5], "activation": "tanh", "sees_context": True},
 }
@@ -25,7 +29,7 @@ SMALL = {
 def make_actor(kind="hyper", seed=0):
     """An actor of one of the kinds in `SMALL`."""
     torch.manual_seed(seed)
-    name = "hyper" if kind == "hyper" else "mlp"
+    name = "hyper" if kind in ("hyper", "modular") else "mlp"
     actor = TaskActor(make_network(name, STATES, CONTEXT, ACTIONS, SMALL[kind]), ACTIONS, -0.3)
     return actor.double()
 

@@ -16,6 +16,7 @@ from hyperrl_agents.hyper_maml.trust_region import flat_gradient
 from tests.agents.hyper_maml.cases import make_actor, make_batch, make_conditions, one
 
 RATE = 0.3
+ACTORS = {adapt: "modular" if adapt == "coefficients" else "hyper" for adapt in ADAPTS}
 
 
 def toy_log_prob(weights, log_std, states, actions):
@@ -168,15 +169,15 @@ def test_tasks_adapt_each_by_itself():
 
 @pytest.mark.parametrize("adapt", ADAPTS)
 def test_each_mode_changes_exactly_its_parameters(adapt):
-    actor, batch = make_actor(), make_batch()
+    actor, batch = make_actor(ACTORS[adapt]), make_batch()
     conditions = make_conditions(actor)
     parameters = actor.by_name()
     own = adapted(actor, parameters, conditions, [batch], InnerRule(adapt, RATE))
     heads = {name for name in parameters if ".head." in name}
     assert heads
     assert heads != set(parameters) - {"log_std"}
-    expected = {"all": set(parameters), "heads": heads, "context": {"condition"}, "generated": {"generated"}}
-    assert set(own) == expected[adapt]
+    expected = {"all": set(parameters), "heads": heads, "context": {"condition"}}
+    assert set(own) == expected.get(adapt, {adapt})
     before = actor.start(parameters, conditions, adapt)
     for name, value in own.items():
         assert value.shape == before[name].shape
@@ -191,7 +192,7 @@ def test_each_mode_changes_exactly_its_parameters(adapt):
 @pytest.mark.parametrize("first_order", [True, False])
 @pytest.mark.parametrize("adapt", ADAPTS)
 def test_every_mode_trains_every_parameter(adapt, first_order):
-    actor = make_actor()
+    actor = make_actor(ACTORS[adapt])
     objective = objective_of(actor, InnerRule(adapt, RATE, first_order))
     away_from(actor)
     gradients = torch.autograd.grad(objective()[0], list(actor.parameters()))
@@ -199,23 +200,23 @@ def test_every_mode_trains_every_parameter(adapt, first_order):
         assert gradient.abs().max() > 0, name
 
 
-def test_a_step_down_the_inner_loss_makes_it_smaller():
-    actor, batch = make_actor(), make_batch()
+@pytest.mark.parametrize("adapt", ADAPTS)
+def test_a_step_down_the_inner_loss_makes_it_smaller(adapt):
+    actor, batch = make_actor(ACTORS[adapt]), make_batch()
     conditions = make_conditions(actor)
-    for adapt in ADAPTS:
-        rule = InnerRule(adapt, 1e-3)
 
-        def loss(own):
-            policy = actor.gaussian(actor.task_weights(actor.by_name(), own, conditions), batch.states)
-            return -(
-                (policy.log_prob(batch.actions) * batch.advantages * batch.mask).sum(1) / batch.mask.sum(1)
-            )
+    def loss(own):
+        policy = actor.gaussian(actor.task_weights(actor.by_name(), own, conditions), batch.states)
+        return -((policy.log_prob(batch.actions) * batch.advantages * batch.mask).sum(1) / batch.mask.sum(1))
 
-        after = adapted(actor, actor.by_name(), conditions, [batch], rule)
-        assert (loss(after) < loss({})).all(), adapt
+    after = adapted(actor, actor.by_name(), conditions, [batch], InnerRule(adapt, 1e-3))
+    assert (loss(after) < loss({})).all()
 
 
 def test_what_cannot_be_adapted_is_refused():
+    for kind in ("mlp", "hyper"):
+        with pytest.raises(ConfigError, match="with the hypernet 'modular', which mixes templates"):
+            make_actor(kind).check_adapts("coefficients")
     actor = make_actor("mlp")
     for adapt in ("heads", "generated"):
         with pytest.raises(ConfigError, match=f"adapt='{adapt}' is for the actor 'hyper'"):

@@ -141,7 +141,8 @@ class Suite:
         own = inspect.signature(Suite.plan).parameters.values()
         known = [*(one.name for one in own if one.kind is one.KEYWORD_ONLY), *taken]
         for name in plan.base:
-            if name not in taken:
+            # Stable-Baselines3 tries every task with a render_mode, and takes a TypeError for an answer.
+            if name not in taken and name != "render_mode":
                 raise unknown_name(f"keyword argument of {self.env_id}", name, known)
 
     def __call__(self, **arguments: Any) -> ContextualEnv:

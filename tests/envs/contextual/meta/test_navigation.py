@@ -7,6 +7,7 @@ import math
 import gymnasium as gym
 import numpy as np
 import pytest
+from stable_baselines3.common.env_util import make_vec_env as stable_baselines
 
 from hyperrl.environments import is_native, make_env, make_vec_env
 from hyperrl.errors import ContextError, UnknownNameError
@@ -99,8 +100,6 @@ def test_arguments_that_there_are_not_are_named(build):
         UnknownNameError, match=r"argument of hyperrl/Navigation2D-v0 'spilt', did you mean 'split'"
     ):
         build(DENSE, {"spilt": "box"})
-    with pytest.raises(UnknownNameError, match="argument of hyperrl/Navigation2D-v0 'render_mode'"):
-        build(DENSE, {"render_mode": "rgb_array"})
 
 
 @pytest.mark.parametrize("settings", [{}, {"context": ALL}, {"n_train": 10, "n_test": 5, "append": "flat"}])
@@ -137,3 +136,10 @@ def test_together_they_are_what_they_are_one_by_one(env_id, settings):
     assert_same(native.get_attr("state"), [env.unwrapped.state for env in dummy.envs])
     for mine, theirs in zip(native.get_attr("parameters"), dummy.get_attr("parameters"), strict=True):
         assert str(mine) == str({name: float(value) for name, value in theirs.items()})
+
+
+def test_stable_baselines_can_build_what_cannot_be_drawn():
+    env = stable_baselines("hyperrl/Navigation2D-v0", n_envs=2)
+    assert env.num_envs == 2
+    with pytest.raises(TypeError, match="render_mode"):
+        gym.make("hyperrl/Navigation2D-v0", render_mode="rgb_array")
