@@ -199,6 +199,8 @@ class Expert:
     def get_vec_normalize_env(self):
         return None
 
+    get_env = get_vec_normalize_env
+
     def predict(self, observation, state=None, episode_start=None, deterministic=False):
         assert deterministic
         return np.where(observation > 5, 4.0, 1.0).astype(np.float32), None

@@ -66,6 +66,30 @@ def compile_c(sources: list[Path], target: Path, *flags: str) -> None:
         raise ExportError(f"the exported C does not compile: {' '.join(lines[:1]) or 'no reason given'}")
 
 
+def load_library(path: Path) -> ctypes.CDLL:
+    """Load a compiled library, and leave the arithmetic of this process as it was.
+
+    With -ffast-math compilers link in code that makes subnormal numbers zero in whatever loads the library.
+
+    Args:
+        path: The library.
+
+    Raises:
+        OSError: It cannot be loaded.
+    """
+    before = _has_subnormals()
+    library = ctypes.CDLL(str(path))
+    if before and not _has_subnormals():
+        import torch
+
+        torch.set_flush_denormal(False)
+    return library
+
+
+def _has_subnormals() -> bool:
+    return bool(np.float64(5e-324) * np.float64(1) > 0)
+
+
 class CompiledPolicy:
     """Exported C, compiled and loaded into this process; it acts as a policy in rollouts, too.
 
@@ -96,7 +120,7 @@ class CompiledPolicy:
             target = Path(place, f"{prefix}.so")
             compile_c(sources, target, "-fPIC", "-shared")
             try:
-                library = ctypes.CDLL(str(target))
+                library = load_library(target)
             except OSError as error:
                 raise ExportError(f"the compiled policy cannot be loaded: {error}") from error
         self._act = getattr(library, f"{prefix}_act")

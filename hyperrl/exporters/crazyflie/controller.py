@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperrl.errors import ArtefactError, ExportError
-from hyperrl.exporters.c99.compiling import compile_c
+from hyperrl.exporters.c99.compiling import compile_c, load_library
 
 MOTORS = 4
 OBSERVATIONS = 18
@@ -155,7 +155,7 @@ class CompiledController:
             includes = [f"-I{folder}", f"-I{stand_ins}"]
             compile_c([*sources, stand_ins / "host.c"], target, *_FLAGS, *includes, *macros)
             try:
-                self._library = ctypes.CDLL(str(target))
+                self._library = load_library(target)
             except OSError as error:
                 raise ExportError(f"the compiled controller cannot be loaded: {error}") from error
         self._library.host_observe.argtypes = [ctypes.POINTER(_Input), _FLOATS]
