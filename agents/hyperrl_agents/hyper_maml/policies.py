@@ -12,7 +12,7 @@ from stable_baselines3.common.preprocessing import get_action_dim, get_flattened
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor
 
-from hyperrl.errors import ConfigError, ContextError, UnsupportedSpaceError
+from hyperrl.errors import ConfigError, UnsupportedSpaceError
 from hyperrl.nets import Generated
 from hyperrl.nets.cache import WeightWatch
 from hyperrl.nets.matching import count_params
@@ -20,7 +20,7 @@ from hyperrl.plain_policy import DenseLayer
 from hyperrl.ranges import between
 from hyperrl.sb3.contexts.extractor import ordered_keys
 from hyperrl.sb3.contexts.observed import Observed
-from hyperrl.sb3.contexts.settings import fingerprint
+from hyperrl.sb3.contexts.settings import check_fingerprint, fingerprint
 from hyperrl.sb3.finite import FinitePredictMixin
 from hyperrl_agents.hyper_maml.actor import TaskActor, TaskWeights
 from hyperrl_agents.hyper_maml.networks import TaskNetwork, checked_actor, make_network
@@ -149,12 +149,7 @@ class HyperMAMLPolicy(FinitePredictMixin, BasePolicy):
         Raises:
             ContextError: The contexts have other names, another order or another normalisation.
         """
-        if not torch.equal(state.cpu(), fingerprint(self.observed)):
-            names, ranges, *_ = self.observed.meaning()
-            raise ContextError(
-                f"these weights were trained for other contexts than {names} (training from {ranges}): give "
-                "the environment that they were trained in"
-            )
+        check_fingerprint(state, self.observed)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
         actions: Tensor = self(observation, deterministic)

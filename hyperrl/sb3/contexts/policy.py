@@ -12,7 +12,7 @@ from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor
 from torch import Tensor
 
-from hyperrl.errors import ConfigError, ContextError, UnsupportedSpaceError
+from hyperrl.errors import ConfigError, UnsupportedSpaceError
 from hyperrl.plain_policy import DenseLayer
 from hyperrl.sb3.contexts.extractor import ContextExtractor
 from hyperrl.sb3.contexts.groups import Grouping
@@ -21,6 +21,7 @@ from hyperrl.sb3.contexts.observed import Observed
 from hyperrl.sb3.contexts.settings import (
     NetPlan,
     activation_name,
+    check_fingerprint,
     checked_kind,
     count_of,
     fingerprint,
@@ -170,12 +171,7 @@ class ContextPolicyMixin(BasePolicy):
         Raises:
             ContextError: The contexts have other names, another order or another normalisation.
         """
-        if not torch.equal(state.cpu(), fingerprint(self.observed)):
-            names, ranges, *_ = self.observed.meaning()
-            raise ContextError(
-                f"these weights were trained for other contexts than {names} (training from {ranges}): give "
-                "the environment that they were trained in"
-            )
+        check_fingerprint(state, self.observed)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         parameters = {**super()._get_constructor_parameters(), **self._given}

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hyperrl.errors import ConfigError, unknown_name
+from hyperrl.errors import ConfigError, ContextError, unknown_name
 from hyperrl.nets.matching import count_params
 from hyperrl.sb3.contexts.networks import ContextNet, NetConfig, kind_class, make_net, matched
 from hyperrl.sb3.contexts.observed import Observed
@@ -165,3 +165,21 @@ def fingerprint(observed: Observed) -> torch.Tensor:
     """
     digest = hashlib.sha256(json.dumps(observed.meaning()).encode()).digest()
     return torch.tensor(list(digest), dtype=torch.uint8)
+
+
+def check_fingerprint(state: torch.Tensor, observed: Observed) -> None:
+    """Refuse weights that were trained for other contexts.
+
+    Args:
+        state: What `fingerprint` returned for theirs.
+        observed: The contexts.
+
+    Raises:
+        ContextError: The contexts have other names, another order or another normalisation.
+    """
+    if not torch.equal(state.cpu(), fingerprint(observed)):
+        names, ranges, *_ = observed.meaning()
+        raise ContextError(
+            f"these weights were trained for other contexts than {names} (training from {ranges}): give "
+            "the environment that they were trained in"
+        )

@@ -10,7 +10,6 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from hyperrl.context import ContextSpace, Splits
 from hyperrl.context.space import Array
-from hyperrl.context.splits import TRAIN
 from hyperrl.errors import ConfigError, ContextError, ShapeError, UnsupportedEnvError
 from hyperrl.sb3.contexts.observed import attribute
 
@@ -76,21 +75,6 @@ class Tasks:
             Raw contexts, shape [n, d].
         """
         return np.stack([self.splits.draw(self.generator) for _ in range(count)])
-
-    def test(self, name: str | None = None) -> Array:
-        """Return tasks that are not trained on, shape [n, d].
-
-        Args:
-            name: Name of the set; None for the first one.
-
-        Raises:
-            UnknownNameError: There is no such set.
-            ContextError: There is none at all.
-        """
-        names = [one for one in self.splits.names if one != TRAIN]
-        if name is None and not names:
-            raise ContextError("these tasks have no tests: choose another split, see envs/README.md")
-        return self.splits.contexts(names[0] if name is None else name)
 
 
 def assign(env: VecEnv, contexts: Array) -> None:

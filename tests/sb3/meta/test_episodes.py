@@ -85,7 +85,7 @@ def test_tasks_are_drawn_by_a_generator_of_their_own():
     assert np.array_equal(np.unique(drawn, axis=0), np.unique(first.pool, axis=0))
     assert np.array_equal(np.random.get_state()[1], before)
     trained = {row.tobytes() for row in first.pool}
-    assert not trained & {row.tobytes() for row in first.test()}
+    assert not trained & {row.tobytes() for row in first.splits.contexts("interpolation")}
 
 
 def test_what_cannot_be_tasks_is_refused():
